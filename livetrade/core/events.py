@@ -1,0 +1,406 @@
+"""Everything that goes into an account and comes out of it: commands, requests, reports and events.
+
+Commands come from people and strategies, reports from a venue. Requests are what the account asks of a venue; they are
+events too, as are the reports that changed something. Each carries `ts`, integer nanoseconds UTC, stamped once by
+the shell. An event carries every figure of its decision, so that folding it (`Account.apply`) decides nothing.
+"""
+
+from dataclasses import dataclass
+
+from livetrade.core.values import (
+    Change,
+    ExitStatus,
+    ExitTerm,
+    FeedState,
+    Fill,
+    Instrument,
+    Order,
+    OrderSide,
+    OrderType,
+    PriceSource,
+    Product,
+    RiskOrder,
+    Source,
+    Tick,
+    TimeInForce,
+)
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOrder:
+    ts: int
+    client_order_id: str
+    instrument: Instrument
+    side: OrderSide
+    order_type: OrderType
+    quantity_raw: int
+    limit_raw: int | None = None
+    trigger_raw: int | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+    product: Product = Product.INTRADAY
+    strategy: str = "manual"
+    tag: str = ""
+    source: Source = Source.USER
+    exits: tuple[ExitTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyOrder:
+    ts: int
+    client_order_id: str
+    quantity_raw: int | None = None
+    limit_raw: int | None = None
+    trigger_raw: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    ts: int
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAll:
+    ts: int
+    symbol: str | None = None
+    strategy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetExit:
+    """Arms, moves or (with an empty term) disarms one exit of a strategy's own books in a symbol."""
+
+    ts: int
+    symbol: str
+    strategy: str
+    term: ExitTerm
+
+    @property
+    def disarms(self) -> bool:
+        return self.term.price_raw is None and self.term.pct is None and self.term.amount_raw is None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePosition:
+    """Closes every book of a symbol (of all symbols when None), or `quantity_raw` of it."""
+
+    ts: int
+    symbol: str | None = None
+    quantity_raw: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    ts: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    ts: int
+    amount_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Time has come to a deadline of the account (`Account.next_deadline`)."""
+
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgeQuotes:
+    """Every quote is stale until its next tick: the machine slept, or its clocks drifted apart."""
+
+    ts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedChanged:
+    """The feed's state; anything but LIVE (or NONE: no feed) denies opening orders. An event too."""
+
+    ts: int
+    state: FeedState
+    reason: str = ""
+
+
+# ── requests: what the account asks of a venue ───────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    ts: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Modify:
+    ts: int
+    client_order_id: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    ts: int
+    client_order_id: str
+
+
+# ── reports: what a venue says ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    ts: int
+    client_order_id: str
+    venue_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    ts: int
+    client_order_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    ts: int
+    client_order_id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    ts: int
+    client_order_id: str
+    quantity_raw: int
+    limit_raw: int | None
+    trigger_raw: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRejected:
+    """A modify or a cancel was turned down; the order works on as it was."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A stop order's trigger was reached at the venue."""
+
+    ts: int
+    client_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The outcome of a request is not known; it is looked up, never sent again."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """One execution. It counts once by its `execution_id`, however often it is reported."""
+
+    ts: int
+    client_order_id: str
+    execution_id: str
+    quantity_raw: int
+    price_raw: int
+    price_source: PriceSource
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOpened:
+    ts: int
+    cash_raw: int
+    currency: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentAdded:
+    """A symbol's scales are fixed from here on."""
+
+    ts: int
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class DayStarted:
+    """A new day in the account's time zone. `base_raw` is total P&L where the day's counts from; None when positions
+    are held, whose first mark of the day decides it."""
+
+    ts: int
+    day: str
+    total_pnl_raw: int
+    base_raw: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CashMoved:
+    """Money was put in (positive) or taken out."""
+
+    ts: int
+    amount_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDenied:
+    """An order that our own limits refused; it was never sent."""
+
+    ts: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDenied:
+    """A command other than an order, or an order whose id was taken, was refused."""
+
+    ts: int
+    command: str
+    reason: str
+    client_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A fill with all its figures: fees, realized P&L and what they did."""
+
+    ts: int
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class ExitArmed:
+    """An exit is watched from here on, or watched at another price (the same `risk_id`)."""
+
+    ts: int
+    risk: RiskOrder
+
+
+@dataclass(frozen=True, slots=True)
+class TrailMoved:
+    ts: int
+    risk_id: str
+    trigger_raw: int
+    best_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitFired:
+    ts: int
+    risk_id: str
+    price_raw: int
+    quantity_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRetry:
+    """A fired exit's order ended with something left; the rest is sent at `retry_ns`."""
+
+    ts: int
+    risk_id: str
+    attempts: int
+    retry_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExitEnded:
+    ts: int
+    risk_id: str
+    status: ExitStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something a person should look at; trading goes on."""
+
+    ts: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    ts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    ts: int
+    cash_raw: int
+    market_value_raw: int
+    realized_raw: int
+    unrealized_raw: int
+    fees_raw: int
+
+
+Command = (
+    SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Halt | Resume | Transfer
+)
+Request = Submit | Modify | Cancel
+Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
+Input = Tick | Command | Report | Wake | AgeQuotes | FeedChanged
+Event = (
+    AccountOpened
+    | InstrumentAdded
+    | DayStarted
+    | CashMoved
+    | OrderDenied
+    | CommandDenied
+    | Submit
+    | Modify
+    | Cancel
+    | Accepted
+    | Rejected
+    | Canceled
+    | Expired
+    | Modified
+    | RequestRejected
+    | Triggered
+    | Unknown
+    | Filled
+    | ExitArmed
+    | TrailMoved
+    | ExitFired
+    | ExitRetry
+    | ExitEnded
+    | FeedChanged
+    | Alarm
+    | Halted
+    | Resumed
+    | EquityPoint
+)
+

@@ -1,0 +1,92 @@
+"""Fee schedules: callables `(fill) -> Decimal | dict[str, Decimal]`, called once for each fill and recorded in it.
+
+A dict itemises: each charge by its name. Built-in schedules round half-even to the paisa; what another schedule returns
+is expensed as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from livetrade.core.numbers import EXACT, Number, money_raw, number, positive
+from livetrade.core.values import Fill
+
+Fees = Callable[[Fill], Decimal | Mapping[str, Decimal]]
+
+_PAISA = Decimal("0.01")
+_INDIAN = ("NSE:", "BSE:", "MCX:")
+
+
+def charge(schedule: Fees, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """(fees, charges by name) of a fill, in raw money."""
+    answer = schedule(fill)
+    if isinstance(answer, Mapping):
+        charges = tuple((str(name), money_raw(amount, f"fee {name}")) for name, amount in answer.items())
+        return sum(amount for _, amount in charges), charges
+    return money_raw(answer, "fee"), ()
+
+
+class FeeSchedule:
+    """A schedule without side effects, so that an order's fees can be estimated before it is sent."""
+
+    def __call__(self, fill: Fill) -> Decimal:
+        raise NotImplementedError
+
+
+def _round(amount: Decimal) -> Decimal:
+    return amount.quantize(_PAISA, rounding=ROUND_HALF_EVEN, context=EXACT)
+
+
+@dataclass(frozen=True)
+class NoFees(FeeSchedule):
+    """Nothing is charged."""
+
+    def __call__(self, fill: Fill) -> Decimal:
+        return Decimal(0)
+
+
+@dataclass(frozen=True)
+class FlatFee(FeeSchedule):
+    """The same amount for each executed order, charged with its first fill."""
+
+    amount: Number
+
+    def __post_init__(self) -> None:
+        number(self.amount, "FlatFee amount")
+
+    def __call__(self, fill: Fill) -> Decimal:
+        return Decimal(0) if fill.filled_before_raw else _round(number(self.amount, "FlatFee amount"))
+
+
+@dataclass(frozen=True)
+class PercentFee(FeeSchedule):
+    """A percentage of the value (`PercentFee("0.03")` is 0.03 %), at most `cap` for one order."""
+
+    rate: Number
+    cap: Number | None = None
+    _rate: Decimal = field(init=False, repr=False, compare=False)
+    _cap: Decimal | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rate", EXACT.divide(number(self.rate, "PercentFee rate"), Decimal(100)))
+        object.__setattr__(self, "_cap", None if self.cap is None else positive(self.cap, "PercentFee cap"))
+
+    def __call__(self, fill: Fill) -> Decimal:
+        before = self._on(fill.order_value_before)
+        return self._on(EXACT.add(fill.order_value_before, fill.value)) - before
+
+    def _on(self, value: Decimal) -> Decimal:
+        fee = _round(EXACT.multiply(value, self._rate))
+        return fee if self._cap is None else min(fee, self._cap)
+
+
+@dataclass(frozen=True)
+class DefaultFees(FeeSchedule):
+    """0.03 % capped at 20 per order for Indian symbols, none elsewhere."""
+
+    def __call__(self, fill: Fill) -> Decimal:
+        return _DISCOUNT_BROKER(fill) if fill.symbol.startswith(_INDIAN) else Decimal(0)
+
+
+_DISCOUNT_BROKER = PercentFee("0.03", cap=20)
+DEFAULT_FEES = DefaultFees()

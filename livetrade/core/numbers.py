@@ -1,0 +1,101 @@
+"""Exact numbers: what a user may write, raw integers, and the `Decimal` that stands at every public edge."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from functools import lru_cache
+from operator import index
+
+from livetrade.errors import PriceError
+
+Number = int | str | Decimal | float
+"""What a user may write for money, a price or a quantity; a float is taken by its text."""
+
+MONEY_SCALE = 30
+MONEY_ONE = 10**MONEY_SCALE
+SHARE_QUANTUM = 10 ** (MONEY_SCALE - 12)
+"""A partial close releases its share of the total cost in whole 10⁻¹² of the currency."""
+
+EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
+MAX_RAW = 2**63 - 1  # history keeps prices and quantities in 64-bit columns
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def number(value: Number, what: str) -> Decimal:
+    """A finite `Decimal` from what a user may write; a float is taken by its text.
+
+    Raises `PriceError` naming `what`, with the reason it is counted under.
+    """
+    if isinstance(value, bool):
+        raise PriceError("not_a_number", f"{what} must be a number, not {value}")
+    try:
+        result = _decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise PriceError("not_a_number", f"{what} is not a number: {value!r}") from None
+    if result.is_nan():
+        raise PriceError("not_a_number", f"{what} is not a number: {value!r}")
+    if result.is_infinite():
+        raise PriceError("infinite", f"{what} must be finite, not {value!r}")
+    if result.adjusted() > 30 or result.as_tuple().exponent < -60:  # type: ignore[operator]
+        raise PriceError("out_of_range", f"{what} is out of range: {value!r}")
+    return result
+
+
+def _decimal(value: Number) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, float):
+        return Decimal(float.__repr__(value))  # NumPy's own repr is not a number
+    return Decimal(value) if isinstance(value, str) else Decimal(index(value))
+
+
+def positive(value: Number, what: str) -> Decimal:
+    """A `number` above zero."""
+    result = number(value, what)
+    if result == 0:
+        raise PriceError("zero", f"{what} must be above zero, not {value!r}")
+    if result < 0:
+        raise PriceError("negative", f"{what} must be above zero, not {value!r}")
+    return result
+
+
+def scaled(value: Decimal, scale: int) -> int | None:
+    """`value` in whole units of 10⁻ˢᶜᵃˡᵉ, or None when it is finer than that."""
+    shifted = EXACT.scaleb(value, scale)
+    whole = int(shifted)
+    return whole if whole == shifted else None
+
+
+def divide(numerator: int, denominator: int) -> int:
+    """The integer nearest to numerator / denominator, ties to even."""
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    quotient, rest = divmod(numerator, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and quotient & 1):
+        quotient += 1
+    return quotient
+
+
+@lru_cache(maxsize=1 << 16)
+def to_decimal(raw: int, scale: int) -> Decimal:
+    """raw × 10⁻ˢᶜᵃˡᵉ, exactly, with `scale` decimals."""
+    return EXACT.scaleb(Decimal(raw), -scale)
+
+
+@lru_cache(maxsize=1 << 16)
+def money(raw: int) -> Decimal:
+    """Raw money as a `Decimal`, exactly, with at least two decimals and no needless zeros beyond them."""
+    paisa, rest = divmod(raw, 10 ** (MONEY_SCALE - 2))
+    if not rest:
+        return EXACT.scaleb(Decimal(paisa), -2)
+    return EXACT.scaleb(Decimal(raw), -MONEY_SCALE).normalize(EXACT)
+
+
+def money_raw(value: Number, what: str) -> int:
+    """An amount of money as raw money; finer than 10⁻³⁰ is rounded half-even."""
+    return divide(int(EXACT.scaleb(number(value, what), 2 * MONEY_SCALE)), MONEY_ONE)
+
+
+@lru_cache(maxsize=4096)
+def at(time_ns: int, zone: tzinfo) -> datetime:
+    """An aware `datetime` (whole microseconds) of integer nanoseconds UTC."""
+    return (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone(zone)

@@ -1,0 +1,124 @@
+"""The life of an order, as one table.
+
+    INITIALIZED ──> DENIED                                  our own limits; never sent
+         └──> SUBMITTED ──> ACCEPTED ──> PARTIALLY_FILLED ──> FILLED
+                  │            │  ↕ PENDING_UPDATE, PENDING_CANCEL
+                  ├──> REJECTED│
+                  └──> UNKNOWN └──> CANCELED, EXPIRED
+
+A venue may say things twice, late, or in another order, so every state has an answer to every report, and a report that
+tells nothing new leaves the order as it is. What has filled is decided by the executions alone: a late fill still
+counts in a canceled order, and one that is wholly filled is FILLED whatever else was said.
+"""
+
+from livetrade.core.events import (
+    Accepted,
+    Cancel,
+    Canceled,
+    Expired,
+    Modified,
+    Modify,
+    Rejected,
+    RequestRejected,
+    Triggered,
+    Unknown,
+)
+from livetrade.core.values import Fill, Order, OrderStatus, replaced
+
+S = OrderStatus
+
+_CLOSING = {Canceled: S.CANCELED, Expired: S.EXPIRED, Rejected: S.REJECTED}
+_OPEN = {**_CLOSING, Modify: S.PENDING_UPDATE, Cancel: S.PENDING_CANCEL}
+
+TABLE: dict[OrderStatus, dict[type, OrderStatus]] = {
+    S.INITIALIZED: {},
+    S.SUBMITTED: {**_OPEN, Unknown: S.UNKNOWN, Accepted: S.ACCEPTED, Triggered: S.ACCEPTED, Modified: S.ACCEPTED},
+    S.ACCEPTED: {**_OPEN, Triggered: S.ACCEPTED, Modified: S.ACCEPTED},
+    S.PARTIALLY_FILLED: {**_OPEN, Triggered: S.PARTIALLY_FILLED, Modified: S.PARTIALLY_FILLED},
+    S.PENDING_UPDATE: {
+        **_CLOSING,
+        Unknown: S.UNKNOWN,
+        Cancel: S.PENDING_CANCEL,
+        Modified: S.ACCEPTED,
+        RequestRejected: S.ACCEPTED,
+        Triggered: S.PENDING_UPDATE,
+    },
+    S.PENDING_CANCEL: {
+        **_CLOSING,
+        Unknown: S.UNKNOWN,
+        Modified: S.PENDING_CANCEL,
+        RequestRejected: S.ACCEPTED,
+        Triggered: S.PENDING_CANCEL,
+    },
+    S.UNKNOWN: {**_CLOSING, Accepted: S.ACCEPTED, Modified: S.ACCEPTED, Triggered: S.UNKNOWN, Cancel: S.PENDING_CANCEL},
+    S.DENIED: {},
+    S.FILLED: {},
+    S.CANCELED: {},
+    S.REJECTED: {},
+    S.EXPIRED: {},
+}
+"""From each state, the state after a request or a report; what is not listed changes nothing."""
+
+
+def after(order: Order, said: object) -> OrderStatus | None:
+    """The state of `order` after a request or report, or None when it tells nothing new."""
+    status = TABLE[order.status].get(type(said))
+    if status is None and isinstance(said, Accepted) and said.venue_order_id and not order.venue_order_id:
+        return order.status if order.status not in (S.INITIALIZED, S.DENIED) else None
+    if status is S.ACCEPTED and order.filled_raw:
+        return S.PARTIALLY_FILLED
+    return status
+
+
+def with_fill(order: Order, fill: Fill) -> Order:
+    """The order after one execution, which must be new to it."""
+    filled = order.filled_raw + fill.quantity_raw
+    status = order.status
+    if filled >= order.quantity_raw:
+        status = S.FILLED
+    elif status in (S.SUBMITTED, S.ACCEPTED, S.UNKNOWN):
+        status = S.PARTIALLY_FILLED
+    return replaced(
+        order,
+        status=status,
+        filled_raw=filled,
+        filled_value_raw=order.filled_value_raw + fill.value_raw,
+        fees_raw=order.fees_raw + fill.fees_raw,
+        executions=order.executions | {fill.execution_id},
+        triggered=order.trigger_raw is not None,
+        reason="" if status is S.FILLED else order.reason,
+        updated_ns=fill.time_ns,
+    )
+
+
+def with_request(order: Order, request: Modify | Cancel, status: OrderStatus) -> Order:
+    pending = request.change if isinstance(request, Modify) else order.pending
+    return replaced(order, status=status, requested_ns=request.ts, updated_ns=request.ts, pending=pending)
+
+
+def with_report(order: Order, report: object, status: OrderStatus) -> Order:
+    """The order after a report that `after` said moves it to `status`."""
+    changes: dict[str, object] = {"status": status, "updated_ns": report.ts}  # type: ignore[attr-defined]
+    match report:
+        case Accepted():
+            changes["venue_order_id"] = report.venue_order_id or order.venue_order_id
+        case Rejected() | Canceled() | Expired() | Unknown():
+            changes["reason"] = report.reason or order.reason
+        case RequestRejected():
+            changes |= {"reason": report.reason, "pending": None}
+        case Triggered():
+            changes["triggered"] = True
+        case Modified():
+            known = order.pending or order
+            changes |= {
+                "quantity_raw": report.quantity_raw,
+                "limit_raw": report.limit_raw,
+                "trigger_raw": report.trigger_raw,
+                "opening_raw": known.opening_raw,
+                "margin_raw": known.margin_raw,
+                "pending": None,
+                "asked_raw": order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw),
+            }
+            if order.filled_raw >= report.quantity_raw:
+                changes["status"] = S.FILLED
+    return replaced(order, **changes)

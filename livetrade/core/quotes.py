@@ -1,0 +1,115 @@
+"""The one rule for good and bad prices: `merge(quote, update)`.
+
+What an update leaves out stays as it was. A bad update changes nothing at all: it is answered with the reason it is
+counted under, and the last good quote stands.
+"""
+
+from livetrade.core.values import OrderSide, PriceSource, Tick
+
+NEGATIVE = "negative"
+EMPTY = "empty"
+CROSSED = "crossed"
+BACKWARD = "backward"
+DUPLICATE = "duplicate"
+
+
+def merge(quote: Tick | None, update: Tick) -> Tick | str:
+    """The quote after `update`, or the reason why the update is not believed.
+
+    - A crossed pair given together, or a negative figure, is refused whole.
+    - One new side that passes the old other side makes the old side unknown until it comes.
+    - Times are compared per source, and only where the source gives them: equal ones are ordinary, a backward one or
+      an exact copy with the same time is refused.
+    """
+    bid, ask, last = update.bid_raw, update.ask_raw, update.last_raw
+    if bid < 0 or ask < 0 or last < 0:
+        return NEGATIVE
+    if bid > ask > 0:
+        return CROSSED
+    if quote is None:
+        return update if bid or ask or last else EMPTY
+    reason = _misplaced_in_time(quote, update)
+    if reason:
+        return reason
+    if (
+        bid
+        and ask
+        and (last or not quote.last_raw)
+        and (update.volume_raw is not None or quote.volume_raw is None)
+        and (update.bid_size_raw is not None or quote.bid_size_raw is None)
+        and (update.ask_size_raw is not None or quote.ask_size_raw is None)
+    ):
+        return update  # complete: it is the new quote as it stands
+    return _filled_in(quote, update)
+
+
+def _misplaced_in_time(quote: Tick, update: Tick) -> str | None:
+    """Checks the update's time against its source's last one, and carries the other sources' times along."""
+    time = update.time_ns
+    seen = quote.seen
+    if update.source == quote.source:
+        before = quote.time_ns or (seen.get(update.source, 0) if seen else 0)
+    else:
+        before = seen.get(update.source, 0) if seen else 0
+    if time:
+        if time < before:
+            return BACKWARD
+        if time == before and update.source == quote.source and _same_figures(quote, update):
+            return DUPLICATE
+    if quote.time_ns and (update.source != quote.source or not time):
+        update.seen = {**(seen or {}), quote.source: quote.time_ns}
+    else:
+        update.seen = seen
+    return None
+
+
+def _same_figures(quote: Tick, update: Tick) -> bool:
+    return (
+        update.bid_raw in (0, quote.bid_raw)
+        and update.ask_raw in (0, quote.ask_raw)
+        and update.last_raw in (0, quote.last_raw)
+        and update.volume_raw in (None, quote.volume_raw)
+        and update.bid_size_raw in (None, quote.bid_size_raw)
+        and update.ask_size_raw in (None, quote.ask_size_raw)
+    )
+
+
+def _filled_in(quote: Tick, update: Tick) -> Tick:
+    bid, ask = update.bid_raw, update.ask_raw
+    bid_size, ask_size = update.bid_size_raw, update.ask_size_raw
+    if not bid and not (ask and ask < quote.bid_raw):
+        bid = quote.bid_raw
+    if not ask and not (update.bid_raw > quote.ask_raw > 0):
+        ask = quote.ask_raw
+    if bid_size is None and bid:
+        bid_size = quote.bid_size_raw
+    if ask_size is None and ask:
+        ask_size = quote.ask_size_raw
+    merged = Tick(
+        update.instrument,
+        update.received_ns,
+        bid,
+        ask,
+        update.last_raw or quote.last_raw,
+        update.time_ns,
+        quote.volume_raw if update.volume_raw is None else update.volume_raw,
+        bid_size,
+        ask_size,
+        update.source,
+    )
+    merged.seen = update.seen
+    return merged
+
+
+def touch(quote: Tick | None, side: OrderSide) -> tuple[int, PriceSource] | None:
+    """What a market order on `side` meets: a buy the ask, a sell the bid; the last price where it is all there is.
+
+    None when that is not known: with one side known, the other is missing, and the last price does not stand in.
+    """
+    if quote is None:
+        return None
+    if quote.bid_raw or quote.ask_raw:
+        if side is OrderSide.BUY:
+            return (quote.ask_raw, PriceSource.ASK) if quote.ask_raw else None
+        return (quote.bid_raw, PriceSource.BID) if quote.bid_raw else None
+    return quote.last_raw, PriceSource.LAST

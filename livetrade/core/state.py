@@ -1,0 +1,281 @@
+"""Everything an account knows, and how each event folds into it. Folding decides nothing.
+
+A journal, a replica and a restart use only this half: `State.apply(event)` for what happened, `State.mark` for prices.
+"""
+
+from collections import deque
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from livetrade.core import events as ev
+from livetrade.core.exits import Alerts
+from livetrade.core.history import EquityTable, FillTable, OrderTable
+from livetrade.core.ledger import Book, BookKey, Ledger
+from livetrade.core.limits import reckoned_at
+from livetrade.core.orders import after, with_fill, with_report, with_request
+from livetrade.core.values import (
+    ExitKind,
+    ExitStatus,
+    FeedState,
+    Instrument,
+    Order,
+    OrderStatus,
+    RiskOrder,
+    Tick,
+    replaced,
+)
+
+SECOND_NS = 1_000_000_000
+ENDED = (ExitStatus.FILLED, ExitStatus.FAILED, ExitStatus.CANCELED)
+
+
+class Market:
+    """What the account keeps for one symbol."""
+
+    __slots__ = ("alerts", "books", "exposure_raw", "instrument", "mark_raw", "quote", "value_raw", "working")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.quote: Tick | None = None
+        self.mark_raw = 0  # twice the price that positions are valued at; 0 while unknown
+        self.books: list[Book] = []
+        self.working: dict[str, Order] = {}
+        self.alerts = Alerts()
+        self.exposure_raw = 0  # raw money that the position gains for each step of the mark
+        self.value_raw = 0
+
+    @property
+    def position_raw(self) -> int:
+        return sum(book.quantity_raw for book in self.books)
+
+
+class State:
+    def __init__(self) -> None:
+        self.seq = 0
+        self.currency = "INR"
+        self.timezone = "UTC"
+        self.zone: tzinfo = UTC
+        self.instruments: dict[str, Instrument] = {}
+        self.markets: dict[str, Market] = {}
+        self.ledger = Ledger()
+        self.market_value_raw = 0
+        self.orders: dict[str, Order] = {}
+        self.open_orders: dict[str, Order] = {}
+        self.blocked_raw = 0
+        self.sent_ns: deque[int] = deque()
+        self.risks: dict[str, RiskOrder] = {}
+        self.brackets: dict[BookKey, dict[ExitKind, RiskOrder]] = {}
+        self.halted: str | None = None
+        self.feed = ev.FeedChanged(0, FeedState.NONE)
+        self.day = ""
+        self.day_base_raw: int | None = 0
+        self.day_bases: list[tuple[str, int]] = []
+        self.alarms: list[ev.Alarm] = []
+        self.order_history = OrderTable()
+        self.fill_history = FillTable()
+        self.equity_history = EquityTable()
+
+    # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def unrealized_raw(self) -> int:
+        return self.market_value_raw - self.ledger.cost_raw
+
+    @property
+    def portfolio_value_raw(self) -> int:
+        return self.ledger.cash_raw + self.market_value_raw
+
+    @property
+    def total_pnl_raw(self) -> int:
+        return self.portfolio_value_raw - self.ledger.put_in_raw
+
+    @property
+    def day_pnl_raw(self) -> int:
+        return 0 if self.day_base_raw is None else self.total_pnl_raw - self.day_base_raw
+
+    def is_flat(self) -> bool:
+        return not any(market.exposure_raw or any(b.quantity_raw for b in market.books) for market in self.markets.values())
+
+    # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def mark(self, market: Market, mark_raw: int) -> None:
+        """Values the symbol's position at a new mark. A mark by itself is no event."""
+        market.mark_raw = mark_raw
+        value = mark_raw * market.exposure_raw
+        self.market_value_raw += value - market.value_raw
+        market.value_raw = value
+        for book in market.books:
+            book.saw(mark_raw)
+
+    def _revalue(self, market: Market) -> None:
+        """After a fill: the exposure is another."""
+        market.exposure_raw = market.position_raw * (market.instrument.unit // 2)
+        value = sum(book.market_value_raw(market.mark_raw) for book in market.books)
+        self.market_value_raw += value - market.value_raw
+        market.value_raw = value
+
+    # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, event: ev.Event) -> None:
+        self.seq += 1
+        _FOLD[type(event)](self, event)
+
+    def _opened(self, event: ev.AccountOpened) -> None:
+        self.currency, self.timezone = event.currency, event.timezone
+        self.zone = ZoneInfo(event.timezone)
+        self.ledger.move_cash(event.cash_raw)
+
+    def _instrument(self, event: ev.InstrumentAdded) -> None:
+        self.instruments[event.instrument.symbol] = event.instrument
+        self.markets[event.instrument.symbol] = Market(event.instrument)
+
+    def _day(self, event: ev.DayStarted) -> None:
+        self.day = event.day
+        self.day_base_raw = event.base_raw
+        if event.base_raw is not None:
+            self.day_bases.append((event.day, event.base_raw))
+
+    def _cash(self, event: ev.CashMoved) -> None:
+        self.ledger.move_cash(event.amount_raw)
+
+    def _denied(self, event: ev.OrderDenied) -> None:
+        self._put(event.order)
+
+    def _command_denied(self, event: ev.CommandDenied) -> None:
+        """Kept for the record; it changed nothing."""
+
+    def _submit(self, event: ev.Submit) -> None:
+        self._put(event.order)
+        self.sent_ns.append(event.ts)
+        while self.sent_ns[0] <= event.ts - SECOND_NS:
+            self.sent_ns.popleft()
+        if event.order.risk_id is not None:
+            self._risk(replaced(self.risks[event.order.risk_id], order_id=event.order.client_order_id))
+
+    def _request(self, event: ev.Modify | ev.Cancel) -> None:
+        order = self.orders[event.client_order_id]
+        status = after(order, event)
+        if status is not None:
+            self._put(with_request(order, event, status))
+
+    def _report(self, event: ev.Report) -> None:
+        order = self.orders[event.client_order_id]
+        status = after(order, event)
+        if status is not None:
+            self._put(with_report(order, event, status))
+
+    def _filled(self, event: ev.Filled) -> None:
+        fill = event.fill
+        order = self.orders[fill.client_order_id]
+        market = self.markets[fill.symbol]
+        opening_value = fill.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
+        book = self.ledger.apply_fill(fill, order.margin_raw, opening_value)
+        if book not in market.books:
+            market.books.append(book)
+        self._put(with_fill(order, fill))
+        if market.quote is not None:
+            market.mark_raw = market.quote.mark_raw or market.mark_raw
+        self._revalue(market)
+        book.saw(market.mark_raw)
+        self.fill_history.add(fill)
+
+    def _armed(self, event: ev.ExitArmed) -> None:
+        self._risk(event.risk)
+
+    def _trailed(self, event: ev.TrailMoved) -> None:
+        self._risk(replaced(self.risks[event.risk_id], trigger_raw=event.trigger_raw, best_raw=event.best_raw))
+
+    def _fired(self, event: ev.ExitFired) -> None:
+        risk = self.risks[event.risk_id]
+        self._risk(replaced(risk, status=ExitStatus.TRIGGERED, fired_ns=event.ts, quantity_raw=event.quantity_raw))
+
+    def _retry(self, event: ev.ExitRetry) -> None:
+        risk = self.risks[event.risk_id]
+        self._risk(replaced(risk, attempts=event.attempts, retry_ns=event.retry_ns))
+
+    def _ended(self, event: ev.ExitEnded) -> None:
+        self._risk(replaced(self.risks[event.risk_id], status=event.status))
+
+    def _feed(self, event: ev.FeedChanged) -> None:
+        self.feed = event
+
+    def _alarmed(self, event: ev.Alarm) -> None:
+        self.alarms.append(event)
+
+    def _halted(self, event: ev.Halted) -> None:
+        self.halted = event.reason
+
+    def _resumed(self, event: ev.Resumed) -> None:
+        self.halted = None
+
+    def _equity(self, event: ev.EquityPoint) -> None:
+        self.equity_history.add(event)
+        if self.day_base_raw is None:
+            self.day_base_raw = event.cash_raw + event.market_value_raw - self.ledger.put_in_raw
+            self.day_bases.append((self.day, self.day_base_raw))
+
+    def _put(self, order: Order) -> None:
+        """The one place where an order's newest state is kept."""
+        key = order.client_order_id
+        before = self.orders.get(key)
+        self.blocked_raw += order.blocked_raw - (before.blocked_raw if before else 0)
+        self.orders[key] = order
+        working = self.markets[order.symbol].working
+        if order.is_open:
+            working[key] = self.open_orders[key] = order
+        elif before is not None and before.is_open:
+            del working[key], self.open_orders[key]
+        self.order_history.put(order)
+
+    def _risk(self, risk: RiskOrder) -> None:
+        """The one place where an exit's newest state is kept."""
+        self.risks[risk.risk_id] = risk
+        key = (risk.strategy, risk.symbol, risk.product)
+        bracket = self.brackets.setdefault(key, {})
+        if risk.status not in ENDED:
+            bracket[risk.kind] = risk
+        elif risk.kind in bracket and bracket[risk.kind].risk_id == risk.risk_id:
+            del bracket[risk.kind]
+        if not bracket:
+            del self.brackets[key]
+
+
+_FOLD = {
+    ev.AccountOpened: State._opened,
+    ev.InstrumentAdded: State._instrument,
+    ev.DayStarted: State._day,
+    ev.CashMoved: State._cash,
+    ev.OrderDenied: State._denied,
+    ev.CommandDenied: State._command_denied,
+    ev.Submit: State._submit,
+    ev.Modify: State._request,
+    ev.Cancel: State._request,
+    ev.Accepted: State._report,
+    ev.Rejected: State._report,
+    ev.Canceled: State._report,
+    ev.Expired: State._report,
+    ev.Modified: State._report,
+    ev.RequestRejected: State._report,
+    ev.Triggered: State._report,
+    ev.Unknown: State._report,
+    ev.Filled: State._filled,
+    ev.ExitArmed: State._armed,
+    ev.TrailMoved: State._trailed,
+    ev.ExitFired: State._fired,
+    ev.ExitRetry: State._retry,
+    ev.ExitEnded: State._ended,
+    ev.FeedChanged: State._feed,
+    ev.Alarm: State._alarmed,
+    ev.Halted: State._halted,
+    ev.Resumed: State._resumed,
+    ev.EquityPoint: State._equity,
+}
+
+
+def day_of(ts: int, zone: tzinfo) -> tuple[str, int, int]:
+    """(ISO date, its first instant, the next day's first instant) of a time, in the zone; instants in ns UTC."""
+    today = datetime.fromtimestamp(ts // SECOND_NS, zone).date()
+    first = datetime(today.year, today.month, today.day, tzinfo=zone)
+    following = today + timedelta(days=1)
+    last = datetime(following.year, following.month, following.day, tzinfo=zone)
+    return today.isoformat(), int(first.timestamp()) * SECOND_NS, int(last.timestamp()) * SECOND_NS

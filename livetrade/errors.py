@@ -1,0 +1,57 @@
+"""Everything livetrade raises, as one tree.
+
+    LiveTradeError
+    ├── OrderError              you asked for something that cannot be right; the message says what would be
+    │   └── PriceError          a price that is no price; `.reason` is the word it is counted under
+    ├── OrderRefusedError       `OrderResult.raise_if_failed()`: the order was refused
+    ├── OrderPendingError       `OrderResult.raise_if_failed()`: the outcome is not known yet; do not send it again
+    ├── EngineClosedError       a command to a closed engine
+    ├── FeedError               a source of ticks that cannot be read or reached
+    ├── JournalError            a journal that cannot be opened or does not fit
+    └── LedgerError             the books do not add up: a defect in livetrade, never in your code
+
+What *you* asked wrongly raises. What the market, a broker or a feed did oddly is recorded, counted and answered.
+"""
+
+
+class LiveTradeError(Exception):
+    """Base of everything livetrade raises."""
+
+
+class OrderError(LiveTradeError, ValueError):
+    """A wrong use: a negative quantity, a malformed symbol, a price off the tick grid. The account is unchanged."""
+
+
+class PriceError(OrderError):
+    """A number that is no price on the instrument's scale.
+
+    `reason` is one of `not_a_number`, `infinite`, `zero`, `negative`, `off_scale`, `out_of_range`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class OrderRefusedError(LiveTradeError):
+    """Raised by `OrderResult.raise_if_failed()` when the order did not do what its type asks."""
+
+
+class OrderPendingError(LiveTradeError):
+    """Raised by `OrderResult.raise_if_failed()` while the outcome is not known. The order must not be sent again."""
+
+
+class EngineClosedError(LiveTradeError):
+    """A command was given to an engine that is closed. Reads still answer."""
+
+
+class FeedError(LiveTradeError):
+    """A source of ticks cannot be read: a missing file or column, times out of order, no price in a row."""
+
+
+class JournalError(LiveTradeError):
+    """A journal cannot be opened, or does not fit what was asked of it."""
+
+
+class LedgerError(LiveTradeError, AssertionError):
+    """The ledger's identity does not hold. It is checked after every event and has no right to happen."""

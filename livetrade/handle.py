@@ -1,0 +1,54 @@
+"""A `Handle`: the answer to something that was already sent."""
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future, InvalidStateError
+from threading import get_ident
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Handle(Generic[T]):
+    """The answer to a command that is already on its way: calling the command sent it.
+
+    `await handle` gives the answer from a coroutine, `handle.result(timeout)` from anywhere else. Neither waiting nor
+    giving up waiting, nor interrupting a cell that waits, changes anything about the command itself.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._future: Future[T] = Future()
+        self._forbidden_thread: int | None = None
+
+    def done(self) -> bool:
+        """True once the answer is known."""
+        return self._future.done()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Waits for the answer, at most `timeout` seconds. Raises `TimeoutError`; the command goes on regardless."""
+        if self._forbidden_thread == get_ident() and not self._future.done():
+            raise RuntimeError("the engine's own thread cannot wait for its own answer")
+        return self._future.result(timeout)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def resolve(self, answer: T) -> None:
+        """Gives the answer; the first one counts."""
+        try:
+            self._future.set_result(answer)
+        except InvalidStateError:
+            return
+
+    def fail(self, error: BaseException) -> None:
+        try:
+            self._future.set_exception(error)
+        except InvalidStateError:
+            return
+
+    def __repr__(self) -> str:
+        if not self._future.done():
+            return f"<{self._what}: sent, no answer yet>"
+        error = self._future.exception()
+        return f"<{self._what}: {error if error is not None else self._future.result()!r}>"

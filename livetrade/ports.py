@@ -1,0 +1,69 @@
+"""The two doors to the outside world. A feed brings prices, a broker takes requests; the engine knows no more of them.
+
+Both live on the engine's own asyncio loop and thread. Third parties ship theirs under the entry points
+`livetrade.feeds` and `livetrade.brokers`.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import Protocol, runtime_checkable
+
+from livetrade.core.events import Report, Request
+from livetrade.core.values import FeedState, Instrument, Tick
+from livetrade.core.venue import Venue
+
+
+class Sink(Protocol):
+    """Where a feed puts what it receives. Every method is called on the engine's loop."""
+
+    zone: tzinfo
+    """The engine's time zone: how naive times are meant."""
+
+    def now(self) -> int:
+        """The engine's clock: integer nanoseconds UTC, never decreasing."""
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol; one nobody registered gets the default scales."""
+
+    def register(self, instrument: Instrument) -> Instrument:
+        """Makes an instrument known before its first tick; gives back the one to build ticks with."""
+
+    def tick(self, tick: Tick) -> None:
+        """One update, handled before this returns."""
+
+    def quarantine(self, reason: str) -> None:
+        """Counts an update that could not become a tick."""
+
+    def state(self, state: FeedState, reason: str = "") -> None:
+        """How the feed is. Anything but LIVE denies opening orders."""
+
+    async def idle(self) -> None:
+        """Returns when everything posted was handled and every lock-step reader asks for its next tick."""
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """A source of ticks.
+
+    recorded: the engine's clock is the recording's, that is the `received_ns` of its ticks, and not the machine's.
+    """
+
+    recorded: bool
+
+    async def run(self, sink: Sink) -> None:
+        """Delivers ticks until there are no more, or until it is cancelled (then it closes what it opened)."""
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """What executes orders.
+
+    real: True where real money is moved. venue: a simulated venue that the account steps itself, or None, and then
+    `run` takes its place.
+    """
+
+    real: bool
+    venue: Venue | None
+
+    async def run(self, requests: Callable[[], Sequence[Request]], report: Callable[[Report], None]) -> None:
+        """Sends requests and reports what the venue says, until it is cancelled."""
