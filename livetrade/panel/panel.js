@@ -2,7 +2,8 @@
 //
 // It needs a model with get(name), on(event, callback), off(event, callback) and send(message): a notebook's widget model, or
 // on a web page any small object with these four that keeps the latest snapshot under "snap" and calls the callbacks of
-// "change:snap". Such a page answers "page" to get("host"), because its buttons do not wait for a kernel.
+// "change:snap". Such a page answers "page" to get("host"), because its buttons do not wait for a kernel. The equity curve
+// is in the snapshot, or apart under "equity" where the wire is narrow.
 //
 // The elements are made once. A paint only changes texts and attributes that differ, at most once per animation frame.
 
@@ -108,7 +109,7 @@ function createHeader() {
 }
 
 function createNotice() {
-  const el = make("p", { class: "lt-notice", "data-lt": "notice", hidden: "" });
+  const el = make("div", { class: "lt-notice", "data-lt": "notice", hidden: "" });
   function paint(snap) {
     const lines = [];
     if (snap.halted) lines.push(`Trading halted${snap.halt_reason ? `: ${snap.halt_reason}` : ""}. Exits stay armed.`);
@@ -142,10 +143,14 @@ const FIGURES = [
   ["Portfolio", "portfolio_value", false],
 ];
 
+// No <dl>, here or elsewhere: notebooks give lists and paragraphs a layout of their own.
+function createPair(kind, label, value) {
+  return make("div", { class: kind, role: "group", "aria-label": label }, make("div", { class: "lt-key" }, label), value);
+}
+
 function createFigure([label, key, isToned]) {
-  const value = make("dd", { class: isToned ? "lt-toned" : "", "data-lt": key.replaceAll("_", "-") });
-  const el = make("div", { class: "lt-figure" }, make("dt", {}, label), value);
-  return { el, paint: (pnl) => setAmount(value, pnl[key]) };
+  const value = make("div", { class: isToned ? "lt-value lt-toned" : "lt-value", "data-lt": key.replaceAll("_", "-") });
+  return { el: createPair("lt-figure", label, value), paint: (pnl) => setAmount(value, pnl[key]) };
 }
 
 function createTotals() {
@@ -156,7 +161,7 @@ function createTotals() {
   const hero = make("div", { class: "lt-hero" }, label, make("div", { class: "lt-line" }, total, share));
   const spark = createSparkline();
   const figures = FIGURES.map(createFigure);
-  const list = make("dl", { class: "lt-figures" }, ...figures.map((figure) => figure.el));
+  const list = make("div", { class: "lt-figures" }, ...figures.map((figure) => figure.el));
 
   function paint(snap) {
     const pnl = snap.pnl ?? {};
@@ -292,7 +297,7 @@ function createPositions() {
   const heads = COLUMNS.map((label) => make("div", { class: "lt-head", role: "columnheader" }, label));
   const header = make("div", { class: "lt-row lt-heads", role: "row" }, ...heads);
   const el = make("div", { class: "lt-positions", role: "table", "aria-label": "Positions" }, header);
-  const empty = make("p", { class: "lt-empty" }, "No open positions");
+  const empty = make("div", { class: "lt-empty" }, "No open positions");
   const rows = new Map();
 
   function rowOf(symbol) {
@@ -423,7 +428,7 @@ const isWebAddress = (text) => typeof text === "string" && /^https?:\/\//.test(t
 function createNote(model) {
   const link = make("a", { "data-lt": "desk-link", target: "_blank", rel: "noreferrer", hidden: "" }, "Open the desk page");
   const text = "These buttons go through the notebook kernel: a busy cell can delay them. ";
-  const el = make("p", { class: "lt-note" }, text, link);
+  const el = make("div", { class: "lt-note" }, text, link);
   function paint(snap) {
     setHidden(el, model.get("host") === "page");
     setHidden(link, !isWebAddress(snap.desk_url));
@@ -433,8 +438,8 @@ function createNote(model) {
 }
 
 function createFact(label, mark, read, isBad) {
-  const value = make("dd", { "data-lt": mark });
-  const el = make("div", { class: "lt-fact" }, make("dt", {}, label), value);
+  const value = make("div", { class: "lt-value", "data-lt": mark });
+  const el = createPair("lt-fact", label, value);
   function paint(snap) {
     setText(value, read(snap));
     setAttribute(el, "data-bad", String(isBad(snap)));
@@ -453,7 +458,7 @@ function createFooter(model, repaint) {
   ];
   const note = createNote(model);
   const buttons = make("div", { class: "lt-buttons" }, ...commands.map((command) => command.el));
-  const list = make("dl", { class: "lt-facts" }, ...facts.map((fact) => fact.el));
+  const list = make("div", { class: "lt-facts" }, ...facts.map((fact) => fact.el));
   const parts = [...commands, ...facts, note];
   return {
     el: make("footer", { class: "lt-footer" }, buttons, list, note.el),
@@ -500,7 +505,7 @@ function render({ model, el }) {
 
   function paint() {
     frame = 0;
-    const snap = model.get("snap") ?? {};
+    const snap = { equity: model.get("equity"), ...model.get("snap") };
     for (const part of parts) part.paint(snap, silence.seconds());
     setAttribute(root, "data-mode", snap.mode ?? "");
     setAttribute(root, "data-asleep", String(Boolean(snap.closed || snap.stale)));
@@ -513,10 +518,12 @@ function render({ model, el }) {
   const unfollow = followTheme(root);
   const everySecond = setInterval(repaint, 1000); // ages grow while nothing arrives
   model.on("change:snap", onSnapshot);
+  model.on("change:equity", repaint);
   paint();
   el.append(root);
   return () => {
     model.off("change:snap", onSnapshot);
+    model.off("change:equity", repaint);
     cancelAnimationFrame(frame);
     clearInterval(everySecond);
     footer.dispose();

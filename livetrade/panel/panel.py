@@ -11,7 +11,8 @@ milliseconds):
                 take_profit_price, trailing_stop_price, age (seconds), price_decimals, quantity_decimals}],
     desk_url (optional: a page whose buttons need no kernel; never with a token in it)
 
-Each snapshot replaces the one before it, so nothing is lost when some are skipped.
+Each snapshot replaces the one before it, so nothing is lost when some are skipped. Over the notebook's wire `equity`
+travels beside the rest: it changes about once a second, and would otherwise be most of every message.
 """
 
 import html
@@ -96,7 +97,7 @@ class SnapshotPump:
         return snapshot
 
     def start(self) -> None:
-        """Begin delivering, on a daemon thread, unless the snapshot already read says the source is closed."""
+        """Begin delivering, on a daemon thread: first what `read` has not given yet. A closed source needs none."""
         if self._last.get("closed"):
             return
         name = f"livetrade-panel-{next(_numbers)}"
@@ -128,11 +129,10 @@ class SnapshotPump:
         self._woken.set()  # what happened between the first read and the watch would otherwise wait for the next tick
         due = -math.inf
         while self._woken.wait():
-            if self._stopped.wait(max(0.0, due - time.monotonic())):
-                return
+            self._stopped.wait(max(0.0, due - time.monotonic()))
             due = time.monotonic() + self._interval
-            self._woken.clear()  # before reading: a wake during the read must not be lost
-            if not self._push():
+            self._woken.clear()  # before reading, and before looking for a stop: neither may be lost in between
+            if self._stopped.is_set() or not self._push():
                 return
 
     def _push(self) -> bool:
@@ -167,10 +167,11 @@ class Panel(anywidget.AnyWidget):
     _esm = JS.read_text("utf-8")
     _css = CSS.read_text("utf-8")
     snap = traitlets.Dict().tag(sync=True)
+    equity: traitlets.List[float | None] = traitlets.List().tag(sync=True)
 
     def __init__(self, source: PanelSource, fps: float | None = 30, symbols: Sequence[str] | None = None) -> None:
         pump = SnapshotPump(source, _deliver_to(weakref.ref(self)), fps=fps, symbols=symbols)
-        super().__init__(snap=pump.read() or {})
+        super().__init__(**_as_traits(pump.read() or {}))
         self._source = source
         self._pump = pump
         self.on_msg(_obey)
@@ -201,10 +202,17 @@ def _deliver_to(panel: "weakref.ref[Panel]") -> Callable[[Snapshot], bool]:
         target = panel()
         if target is None:
             return False
-        target.snap = snapshot
+        with target.hold_sync():  # one message, and in it only what changed
+            for name, value in _as_traits(snapshot).items():
+                target.set_trait(name, value)
         return True
 
     return deliver
+
+
+def _as_traits(snapshot: Snapshot) -> dict[str, Any]:
+    rest = {key: value for key, value in snapshot.items() if key != "equity"}
+    return {"snap": rest, "equity": snapshot.get("equity", [])}
 
 
 def _obey(panel: Panel, content: object, buffers: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 from comm.base_comm import BaseComm
 
 PATIENCE = 30.0
+UNCHANGED = "unchanged"
 
 
 def make_snapshot(**changes: Any) -> dict[str, Any]:
@@ -118,7 +119,10 @@ class FakeSource:
 
 
 class Wire:
-    """The messages of every comm of a test, in order, with a way to wait for one."""
+    """The messages of every comm of a test, in order, with a way to wait for one.
+
+    Its `snapshots` are put together again: `equity` says UNCHANGED where the message left it out.
+    """
 
     def __init__(self) -> None:
         self.opened: list[dict[str, Any]] = []
@@ -131,7 +135,7 @@ class Wire:
             if message == "comm_open":
                 self.opened.append(data["state"])
             elif data.get("method") == "update" and "snap" in data["state"]:
-                self.snapshots.append(data["state"]["snap"])
+                self.snapshots.append({**data["state"]["snap"], "equity": data["state"].get("equity", UNCHANGED)})
             self.arrived.notify_all()
 
     def wait(self, condition: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ipywidgets.widgets import widget
 
 from livetrade.panel import CSS, JS, Panel, SnapshotPump
-from tests.panel.conftest import FakeSource, Wire
+from tests.panel.conftest import UNCHANGED, FakeSource, Wire
 
 Log: TypeAlias = pytest.LogCaptureFixture
 
@@ -25,7 +25,7 @@ def panel_threads() -> list[threading.Thread]:
 def test_it_opens_with_the_first_snapshot_and_both_files(source: FakeSource, wire: Wire) -> None:
     Panel(source)
     state = wire.opened[-1]
-    assert state["snap"] == source.state
+    assert {**state["snap"], "equity": state["equity"]} == source.state
     assert state["_esm"] == JS.read_text("utf-8")
     assert state["_css"] == CSS.read_text("utf-8")
 
@@ -33,7 +33,7 @@ def test_it_opens_with_the_first_snapshot_and_both_files(source: FakeSource, wir
 def test_nothing_but_the_snapshot_is_synced(source: FakeSource, wire: Wire) -> None:
     Panel(source)
     ours = {key for key in wire.opened[-1] if not key.startswith("_")} - {"layout", "tabbable", "tooltip"}
-    assert ours == {"snap"}
+    assert ours == {"snap", "equity"}
 
 
 def test_symbols_are_passed_on(source: FakeSource, wire: Wire) -> None:
@@ -46,7 +46,18 @@ def test_a_wake_pushes_the_new_snapshot(source: FakeSource, wire: Wire) -> None:
     source.wait_settled()
     source.post(tick=1_235)
     wire.wait_tick(1_235)
-    assert wire.snapshots == [source.state]
+    assert wire.snapshots == [{**source.state, "equity": UNCHANGED}]
+
+
+def test_the_equity_is_sent_only_when_it_changed(source: FakeSource, wire: Wire) -> None:
+    panel = Panel(source, fps=None)
+    source.wait_settled()
+    source.post(tick=1_235)
+    wire.wait_tick(1_235)
+    source.post(tick=1_236, equity=[1.0, 2.0])
+    wire.wait_tick(1_236)
+    assert [snapshot["equity"] for snapshot in wire.snapshots] == [UNCHANGED, [1.0, 2.0]]
+    assert panel.equity == [1.0, 2.0]
 
 
 def test_a_burst_is_folded_and_its_last_snapshot_arrives(source: FakeSource, wire: Wire) -> None:
@@ -143,7 +154,7 @@ def test_a_source_that_cannot_be_watched_is_stale(source: FakeSource, wire: Wire
     source.panel_watch = refuse
     Panel(source)
     wire.wait(lambda: bool(wire.snapshots))
-    assert wire.snapshots[-1] == {**source.state, "stale": True}
+    assert wire.snapshots[-1] == {**source.state, "equity": UNCHANGED, "stale": True}
 
 
 def test_close_ends_the_thread_and_keeps_the_picture(source: FakeSource, wire: Wire) -> None:

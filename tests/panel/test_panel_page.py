@@ -77,7 +77,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def desk(browser: Any, address: str, snapshot: Callable[..., dict[str, Any]]) -> Iterator[SimpleNamespace]:
-    """A page that shows the panel: `page`, `post(**changes)`, `expect(mark, text)`, `sent()`; it ends with no complaint."""
+    """A page that shows the panel: `page`, `post(**changes)`, `expect(mark, text)`, `sent()`; it ends uncomplaining."""
     context = browser.new_context()
     page = context.new_page()
     complaints: list[str] = []
@@ -284,7 +284,9 @@ def test_nothing_is_cut_off_sideways(desk: SimpleNamespace, width: int) -> None:
     desk.page.set_viewport_size({"width": width, "height": 700})
     desk.post()
     desk.expect("tick", "tick 1,234")
-    assert desk.page.evaluate("document.documentElement.scrollWidth") <= width
+    edges = "['.livetrade-panel', '#panel'].map((at) => document.querySelector(at).getBoundingClientRect().right)"
+    inner, outer = desk.page.evaluate(edges)
+    assert inner <= outer < width
     for area in ("symbol", "quantity", "average", "last", "pnl", "stop", "target"):
         assert desk.page.is_visible(f"[data-lt-symbol] [data-area='{area}'] .lt-main")
 
