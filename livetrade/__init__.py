@@ -1,0 +1,82 @@
+"""livetrade: trade from a notebook. Paper by default; real money takes a deliberate act.
+
+    import livetrade as lt
+
+    stream = lt.LivePriceStream()
+    stream.update("NSE:SBIN-EQ", bid="548.95", ask="549.00", last="549.00")
+    engine = lt.LiveTradingEngine(500_000, stream)
+    success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_price="545.00")
+"""
+
+from livetrade.adapters.paper import PaperBroker
+from livetrade.adapters.recorded import RecordedFeed, read_ticks
+from livetrade.adapters.simulated import SimulatedFeed
+from livetrade.core.fees import DEFAULT_FEES, FlatFee, NoFees, PercentFee
+from livetrade.core.limits import Limits
+from livetrade.core.values import (
+    Fill,
+    Instrument,
+    Order,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Position,
+    Product,
+    Tick,
+    TimeInForce,
+)
+from livetrade.engine import LiveTradingEngine
+from livetrade.errors import (
+    EngineClosedError,
+    FeedError,
+    JournalError,
+    LedgerError,
+    LiveTradeError,
+    OrderError,
+    OrderPendingError,
+    OrderRefusedError,
+    PriceError,
+)
+from livetrade.journal import MemoryJournal
+from livetrade.nested import enable_nested_asyncio
+from livetrade.stream import LivePriceStream
+from livetrade.surface import OrderResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_FEES",
+    "EngineClosedError",
+    "FeedError",
+    "Fill",
+    "FlatFee",
+    "Instrument",
+    "JournalError",
+    "LedgerError",
+    "Limits",
+    "LivePriceStream",
+    "LiveTradeError",
+    "LiveTradingEngine",
+    "MemoryJournal",
+    "NoFees",
+    "Order",
+    "OrderError",
+    "OrderPendingError",
+    "OrderRefusedError",
+    "OrderResult",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "PaperBroker",
+    "PercentFee",
+    "Position",
+    "PriceError",
+    "Product",
+    "RecordedFeed",
+    "SimulatedFeed",
+    "Tick",
+    "TimeInForce",
+    "__version__",
+    "enable_nested_asyncio",
+    "read_ticks",
+]

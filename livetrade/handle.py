@@ -21,6 +21,10 @@ class Handle(Generic[T]):
         self._future: Future[T] = Future()
         self._forbidden_thread: int | None = None
 
+    def forbid(self, thread: int | None) -> None:
+        """Names the thread that must not wait: the engine's own, which would wait for itself."""
+        self._forbidden_thread = thread
+
     def done(self) -> bool:
         """True once the answer is known."""
         return self._future.done()

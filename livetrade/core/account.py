@@ -84,7 +84,7 @@ class Account(State):
         self.quarantined: Counter[str] = Counter()
         self._fees = fees
         self._margin = margin
-        self._trigger_by = trigger_by
+        self.trigger_by = trigger_by
         self._out: list[ev.Event] = []
         self._reports: deque[ev.Report] = deque()
         self._to_venue: deque[str] = deque()
@@ -371,7 +371,7 @@ class Account(State):
     def _through_market(self, order: Order, market: Market) -> str | None:
         """An exit that would fire at once is refused before its entry is sent."""
         long = order.side is OrderSide.BUY
-        price = order.limit_raw or order.trigger_raw or watched(market.quote, long, self._trigger_by)
+        price = order.limit_raw or order.trigger_raw or watched(market.quote, long, self.trigger_by)
         for term in order.exits:
             if term.price_raw is not None and reached(term.kind, long, term.price_raw, price):
                 item = order.instrument
@@ -558,7 +558,7 @@ class Account(State):
         long = book.quantity_raw > 0
         best = 0
         if term.kind is ExitKind.TRAILING_STOP:
-            best = watched(market.quote, long, self._trigger_by) or int(entry_raw)
+            best = watched(market.quote, long, self.trigger_by) or int(entry_raw)
         replacing = self.brackets.get(book.key, {}).get(term.kind)
         if replacing is not None and replacing.status is ExitStatus.ARMED:
             self._emit(ev.ExitEnded(self.ts, replacing.risk_id, ExitStatus.CANCELED))
@@ -601,7 +601,7 @@ class Account(State):
         if fired:
             self._pursue(fired[0], market, book)
             return
-        price = watched(market.quote, book.quantity_raw > 0, self._trigger_by)
+        price = watched(market.quote, book.quantity_raw > 0, self.trigger_by)
         for kind in _FIRING_ORDER:
             risk = bracket.get(kind)
             if risk is None:
@@ -749,11 +749,11 @@ class Account(State):
         for book in market.books:
             for risk in self.brackets.get(book.key, {}).values():
                 if risk.status is ExitStatus.ARMED:
-                    alerts.watch_risk(risk, self._trigger_by)
+                    alerts.watch_risk(risk, self.trigger_by)
         if self.venue is not None:
             for order in market.working.values():
                 if order.venue_order_id:
-                    alerts.watch_order(order, self._trigger_by)
+                    alerts.watch_order(order, self.trigger_by)
 
 
 def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:

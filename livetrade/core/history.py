@@ -1,21 +1,31 @@
 """What happened, in columns: orders, fills and the equity curve.
 
 Each column is a typed array (or a list), appended to as events fold, so that a hundred thousand orders become a
-DataFrame by copying memory. Prices and quantities are raw integers with their scales beside them; an amount of money
-stands twice, as a float (`name`) and exactly (`name_raw`). Enums stand as the number of their member.
+DataFrame by copying memory. Prices and quantities are raw integers with their scales beside them; enums stand as the
+number of their member. Texts and amounts of money stand as the number of their distinct value, each of which is kept
+once: a text as UTF-8, an amount exactly and as the nearest float.
 """
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from math import nan
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from livetrade.core.events import EquityPoint
 from livetrade.core.numbers import MONEY_ONE
-from livetrade.core.values import Fill, Order, OrderSide, OrderStatus, OrderType, PriceSource, Product, Source, TimeInForce
-
-Column: TypeAlias = "array[int] | array[float] | list[object]"
+from livetrade.core.values import (
+    Fill,
+    Order,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PriceSource,
+    Product,
+    Source,
+    TimeInForce,
+)
 
 
 def _codes(kind: type[StrEnum]) -> dict[str, int]:
@@ -26,19 +36,74 @@ _SIDE, _TYPE, _PRODUCT, _TIF = _codes(OrderSide), _codes(OrderType), _codes(Prod
 _STATUS, _SOURCE, _PRICE_SOURCE = _codes(OrderStatus), _codes(Source), _codes(PriceSource)
 
 
-def as_float(raw: int | None) -> float:
-    """Raw money as the nearest float; NaN for None."""
-    return nan if raw is None else raw / MONEY_ONE
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of text: value number n is the UTF-8 in data[ends[n]:ends[n + 1]]."""
+
+    codes: "array[int]"
+    data: bytes
+    ends: "array[int]"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A column of money: value number n is raws[n] exactly (None: unknown) and floats[n] nearly (NaN: unknown)."""
+
+    codes: "array[int]"
+    raws: list[int | None]
+    floats: "array[float]"
+
+
+Column: TypeAlias = "array[int] | Text | Money | list[object]"
+
+
+class Texts(dict[str, int]):
+    """The distinct texts of a column, numbered as they first come."""
+
+    __slots__ = ("data", "ends")
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.ends = array("q", [0])
+
+    def __missing__(self, text: str) -> int:
+        self.data += text.encode(errors="replace")
+        self.ends.append(len(self.data))
+        number = self[text] = len(self)
+        return number
+
+    def column(self, codes: "array[int]") -> Text:
+        return Text(codes, bytes(self.data), self.ends[:])
+
+
+class Amounts(dict[int | None, int]):
+    """The distinct amounts of raw money of a column, numbered as they first come."""
+
+    __slots__ = ("floats",)
+
+    def __init__(self) -> None:
+        self.floats = array("d")
+
+    def __missing__(self, raw: int | None) -> int:
+        self.floats.append(nan if raw is None else raw / MONEY_ONE)
+        number = self[raw] = len(self)
+        return number
+
+    def column(self, codes: "array[int]") -> Money:
+        return Money(codes, list(self), self.floats[:])
 
 
 class Table:
-    """Columns of equal length. `kinds` maps a name to "q" (int64), "b" (int8), "d" (float64) or "O" (objects)."""
+    """Columns of equal length. `kinds` maps a name to "q" (int64), "b" (int8), "O" (objects), "t" (`Text`) or "m"
+    (`Money`); the last two stand in a row as the number that `self.texts` or `self.amounts` gives them."""
 
-    kinds: dict[str, str]
+    kinds: ClassVar[dict[str, str]]
 
     def __init__(self) -> None:
-        self.columns: dict[str, Column] = {
-            name: [] if kind == "O" else array(kind) for name, kind in self.kinds.items()
+        self.texts = {name: Texts() for name, kind in self.kinds.items() if kind == "t"}
+        self.amounts = {name: Amounts() for name, kind in self.kinds.items() if kind == "m"}
+        self.columns: dict[str, array[int] | list[object]] = {
+            name: [] if kind == "O" else array("i" if kind in "tm" else kind) for name, kind in self.kinds.items()
         }
         self._columns = tuple(self.columns.values())
         self.length = 0
@@ -54,15 +119,19 @@ class Table:
 
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
-        return {name: column[:] for name, column in self.columns.items()}
+        known: dict[str, Texts | Amounts] = {**self.texts, **self.amounts}
+        return {
+            name: known[name].column(column[:]) if isinstance(column, array) and name in known else column[:]
+            for name, column in self.columns.items()
+        }
 
 
 class OrderTable(Table):
     """One row an order, by its first appearance, kept up to date."""
 
-    kinds = {
-        "client_order_id": "O",
-        "symbol": "O",
+    kinds: ClassVar[dict[str, str]] = {
+        "client_order_id": "t",
+        "symbol": "t",
         "price_scale": "b",
         "quantity_scale": "b",
         "side": "b",
@@ -71,61 +140,52 @@ class OrderTable(Table):
         "time_in_force": "b",
         "quantity": "q",
         "filled_qty": "q",
-        "avg_price": "d",
-        "avg_price_raw": "O",
+        "avg_price": "m",
         "limit_price": "q",
         "trigger_price": "q",
         "status": "b",
-        "reason": "O",
+        "reason": "t",
         "source": "b",
-        "strategy": "O",
-        "tag": "O",
-        "fees": "d",
-        "fees_raw": "O",
-        "slippage": "d",
-        "slippage_raw": "O",
-        "venue_order_id": "O",
+        "strategy": "t",
+        "tag": "t",
+        "fees": "m",
+        "slippage": "m",
+        "venue_order_id": "t",
         "created_at": "q",
         "updated_at": "q",
     }
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: dict[str, int] = {}
-
     def put(self, order: Order) -> None:
-        avg, slippage = order.avg_raw, order.slippage_raw
+        ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
+        averages, fees, slippages = self.amounts.values()
+        number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row
+        instrument, avg = order.instrument, order.avg_raw
         row = (
-            order.client_order_id,
-            order.symbol,
-            order.instrument.scale,
-            order.instrument.quantity_scale,
+            ids[order.client_order_id],
+            symbols[instrument.symbol],
+            instrument.scale,
+            instrument.quantity_scale,
             _SIDE[order.side],
             _TYPE[order.order_type],
             _PRODUCT[order.product],
             _TIF[order.time_in_force],
             order.quantity_raw,
             order.filled_raw,
-            as_float(avg),
-            avg,
+            averages[avg],
             order.limit_raw or 0,
             order.trigger_raw or 0,
             _STATUS[order.status],
-            order.reason,
+            reasons[order.reason],
             _SOURCE[order.source],
-            order.strategy,
-            order.tag,
-            order.fees_raw / MONEY_ONE,
-            order.fees_raw,
-            as_float(slippage),
-            slippage,
-            order.venue_order_id or "",
+            strategies[order.strategy],
+            tags[order.tag],
+            fees[order.fees_raw],
+            slippages[None if avg is None else order.slippage_raw],
+            venue_ids[order.venue_order_id or ""],
             order.created_ns,
             order.updated_ns,
         )
-        number = self._rows.get(order.client_order_id)
         if number is None:
-            self._rows[order.client_order_id] = self.length
             self.append(row)
         else:
             self.change(number, row)
@@ -134,9 +194,9 @@ class OrderTable(Table):
 class FillTable(Table):
     """One row a fill, in the order they were booked; `fill` holds the fill itself."""
 
-    kinds = {
+    kinds: ClassVar[dict[str, str]] = {
         "time": "q",
-        "symbol": "O",
+        "symbol": "t",
         "price_scale": "b",
         "quantity_scale": "b",
         "side": "b",
@@ -144,23 +204,23 @@ class FillTable(Table):
         "quantity": "q",
         "price": "q",
         "price_source": "b",
-        "fees": "d",
-        "fees_raw": "O",
-        "realized_pnl": "d",
-        "realized_pnl_raw": "O",
+        "fees": "m",
+        "realized_pnl": "m",
         "source": "b",
-        "strategy": "O",
-        "tag": "O",
-        "client_order_id": "O",
-        "execution_id": "O",
+        "strategy": "t",
+        "tag": "t",
+        "client_order_id": "t",
+        "execution_id": "t",
         "fill": "O",
     }
 
     def add(self, fill: Fill) -> None:
+        symbols, strategies, tags, order_ids, execution_ids = self.texts.values()
+        fees, realized = self.amounts.values()
         self.append(
             (
                 fill.time_ns,
-                fill.symbol,
+                symbols[fill.symbol],
                 fill.instrument.scale,
                 fill.instrument.quantity_scale,
                 _SIDE[fill.side],
@@ -168,15 +228,13 @@ class FillTable(Table):
                 fill.quantity_raw,
                 fill.price_raw,
                 _PRICE_SOURCE[fill.price_source],
-                fill.fees_raw / MONEY_ONE,
-                fill.fees_raw,
-                fill.realized_raw / MONEY_ONE,
-                fill.realized_raw,
+                fees[fill.fees_raw],
+                realized[fill.realized_raw],
                 _SOURCE[fill.source],
-                fill.strategy,
-                fill.tag,
-                fill.client_order_id,
-                fill.execution_id,
+                strategies[fill.strategy],
+                tags[fill.tag],
+                order_ids[fill.client_order_id],
+                execution_ids[fill.execution_id],
                 fill,
             )
         )
@@ -185,31 +243,24 @@ class FillTable(Table):
 class EquityTable(Table):
     """One row for each fill and at most one a second."""
 
-    kinds = {
+    kinds: ClassVar[dict[str, str]] = {
         "time": "q",
-        "cash": "d",
-        "cash_raw": "O",
-        "market_value": "d",
-        "market_value_raw": "O",
-        "portfolio_value": "d",
-        "portfolio_value_raw": "O",
-        "realized_pnl": "d",
-        "realized_pnl_raw": "O",
-        "unrealized_pnl": "d",
-        "unrealized_pnl_raw": "O",
-        "fees": "d",
-        "fees_raw": "O",
+        "cash": "m",
+        "market_value": "m",
+        "portfolio_value": "m",
+        "realized_pnl": "m",
+        "unrealized_pnl": "m",
+        "fees": "m",
     }
 
     def add(self, point: EquityPoint) -> None:
-        row: list[object] = [point.ts]
-        for raw in (
+        amounts = (
             point.cash_raw,
             point.market_value_raw,
             point.cash_raw + point.market_value_raw,
             point.realized_raw,
             point.unrealized_raw,
             point.fees_raw,
-        ):
-            row += (raw / MONEY_ONE, raw)
-        self.append(row)
+        )
+        numbers = (known[raw] for known, raw in zip(self.amounts.values(), amounts, strict=True))
+        self.append((point.ts, *numbers))

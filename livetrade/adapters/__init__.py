@@ -1,0 +1,1 @@
+"""The outside worlds: feeds that bring prices and brokers that execute. None of them imports another."""

@@ -1,0 +1,117 @@
+"""What the panel shows and `health()` tells: the account's figures at one moment, and how late the engine runs."""
+
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from livetrade.core.account import Account
+from livetrade.core.numbers import MONEY_ONE
+from livetrade.core.state import Market
+from livetrade.core.values import ExitKind
+
+EQUITY_POINTS = 240
+
+
+class Meter:
+    """How late the engine runs, over its last few thousand batches, and how many ticks it takes a second."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self.worst_stall_ms = 0.0
+        self._lags: deque[float] = deque(maxlen=4096)
+        self._samples: deque[tuple[float, int]] = deque(maxlen=64)
+
+    def lag(self, nanoseconds: int) -> None:
+        self._lags.append(max(0, nanoseconds) / 1e6)
+
+    def stall(self, seconds: float) -> None:
+        self.worst_stall_ms = max(self.worst_stall_ms, seconds * 1000)
+
+    def sample(self) -> None:
+        """Notes the count of ticks now; called on every beat."""
+        self._samples.append((monotonic(), self.ticks))
+
+    def rate(self) -> float:
+        """Ticks a second over the last few seconds."""
+        samples = list(self._samples)
+        if len(samples) < 2:
+            return 0.0
+        (start, before), (end, after) = samples[0], samples[-1]
+        return (after - before) / (end - start) if end > start else 0.0
+
+    def lags_ms(self) -> dict[str, float]:
+        """From the posting of a tick to its effect: p50, p99 and max in milliseconds."""
+        ordered = sorted(self._lags.copy())
+        if not ordered:
+            return {"p50": 0.0, "p99": 0.0, "max": 0.0}
+        last = len(ordered) - 1
+        return {"p50": ordered[last // 2], "p99": ordered[round(last * 0.99)], "max": ordered[-1]}
+
+
+def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int) -> dict[str, Any]:
+    """The account's part of a panel's snapshot: plain numbers and texts."""
+    ledger = account.ledger
+    put_in = ledger.put_in_raw
+    total = account.total_pnl_raw
+    markets = [m for s, m in sorted(account.markets.items()) if (m.position_raw if symbols is None else s in symbols)]
+    history = account.equity_history
+    values = history.amounts["portfolio_value"].floats
+    curve = [values[number] for number in history.columns["portfolio_value"][-EQUITY_POINTS:]]
+    return {
+        "currency": account.currency,
+        "as_of": now_ns // 1_000_000,
+        "seq": account.seq,
+        "tick": account.ticks,
+        "feed": account.feed.state.value,
+        "halted": account.halted is not None,
+        "halt_reason": account.halted or "",
+        "alarms": len(account.alarms),
+        "pnl": {
+            "portfolio_value": _float(account.portfolio_value_raw),
+            "cash": _float(ledger.cash_raw),
+            "realized_pnl": _float(ledger.realized_raw),
+            "unrealized_pnl": _float(account.unrealized_raw),
+            "total_pnl": _float(total),
+            "total_pnl_percent": 100 * total / put_in if put_in else 0.0,
+            "day_pnl": _float(account.day_pnl_raw),
+            "fees": _float(ledger.fees_raw),
+        },
+        "positions": [_position(account, market, now_ns) for market in markets],
+        "working_orders": len(account.open_orders),
+        "equity": [*curve, _float(account.portfolio_value_raw)],
+    }
+
+
+def _position(account: Account, market: Market, now_ns: int) -> dict[str, Any]:
+    item = market.instrument
+    scale, quantity = 10**item.scale, market.position_raw
+    cost = sum(book.cost_raw for book in market.books)
+    realized = sum(book.realized_raw - book.fees_raw for book in market.books)
+    exits = {
+        risk.kind: risk.trigger_raw / scale
+        for book in market.books
+        for risk in account.brackets.get(book.key, {}).values()
+    }
+    quote = market.quote
+    mark = quote.mark_raw if quote is not None else market.mark_raw
+    per_unit = quantity * item.unit * 10 ** (item.scale)
+    return {
+        "symbol": item.symbol,
+        "quantity": quantity / 10**item.quantity_scale,
+        "avg_price": cost / per_unit if quantity else None,
+        "last_price": mark / (2 * scale) if mark else None,
+        "market_value": _float(market.value_raw),
+        "unrealized_pnl": _float(market.value_raw - cost),
+        "total_pnl": _float(realized + market.value_raw - cost),
+        "stop_loss_price": exits.get(ExitKind.STOP_LOSS),
+        "take_profit_price": exits.get(ExitKind.TAKE_PROFIT),
+        "trailing_stop_price": exits.get(ExitKind.TRAILING_STOP),
+        "age": max(0.0, (now_ns - quote.received_ns) / 1e9) if quote is not None else None,
+        "price_decimals": item.scale,
+        "quantity_decimals": item.quantity_scale,
+    }
+
+
+def _float(raw: int) -> float:
+    return raw / MONEY_ONE

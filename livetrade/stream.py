@@ -1,0 +1,400 @@
+"""Live prices: the door for ticks that a program posts by hand, and for everybody who wants to see ticks.
+
+Prices are checked and turned into raw integers here, on the caller's thread; what cannot be a price is counted and goes
+no further. The account merges them (`core.quotes`). Readers get ticks through bounded queues: one that is slow loses
+the oldest and is told how many (`tick.missed`), and never holds up anybody else.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, tzinfo
+from threading import Lock
+from time import time_ns
+from typing import TYPE_CHECKING, Protocol, Self
+from zoneinfo import ZoneInfo
+
+from livetrade.core.numbers import Number, number, scaled
+from livetrade.core.quotes import merge
+from livetrade.core.values import Instrument, Tick, check_symbol, default_instrument
+from livetrade.errors import LiveTradeError, OrderError, PriceError
+from livetrade.frames import quotes as quotes_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUEUE_LENGTH = 1_000
+"""How many ticks a slow reader may be behind before the oldest are dropped and counted."""
+
+
+class Owner(Protocol):
+    """The engine that a stream belongs to."""
+
+    name: str
+
+    def post_tick(self, tick: Tick) -> None:
+        """Hands over one update from any thread."""
+
+    def last_quote(self, symbol: str) -> Tick | None:
+        """The merged quote, everything the caller posted before included."""
+
+    def all_quotes(self) -> list[Tick]:
+        """The merged quote of each symbol that has one."""
+
+
+class LivePriceStream:
+    """Last prices and subscriptions.
+
+    `timezone` is how naive times are meant and how times read, until an engine brings its own.
+    """
+
+    def __init__(self, *, timezone: str = "Asia/Kolkata") -> None:
+        self.zone: tzinfo = ZoneInfo(timezone)
+        self.quarantined: Counter[str] = Counter()
+        self._instruments: dict[str, Instrument] = {}
+        self._quotes: dict[str, Tick] = {}
+        self._lock = Lock()
+        self._owner: Owner | None = None
+        self.hub = TickHub()
+
+    # ── instruments ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def register(self, *instruments: Instrument) -> None:
+        """Makes instruments known, before their first tick or order.
+
+        Raises `OrderError` for one whose scales are fixed otherwise already.
+        """
+        for instrument in instruments:
+            self.adopt(instrument)
+
+    def adopt(self, instrument: Instrument) -> Instrument:
+        """Registers one instrument and gives back the one that ticks are built with."""
+        known = self._instruments.get(instrument.symbol)
+        if known is not None and self.last(instrument.symbol) is not None:
+            fixed = (known.scale, known.quantity_scale, known.multiplier)
+            if fixed != (instrument.scale, instrument.quantity_scale, instrument.multiplier):
+                raise OrderError(
+                    f"{known.symbol} already has prices with scale={known.scale}, quantity_scale="
+                    f"{known.quantity_scale}, multiplier={known.multiplier}; register it before its first tick"
+                )
+        adopted = instrument.in_zone(self.zone)
+        self._instruments[instrument.symbol] = adopted
+        return adopted
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol; one nobody registered gets the default scales. Raises `OrderError` if malformed."""
+        known = self._instruments.get(symbol) if isinstance(symbol, str) else None
+        if known is None:
+            known = self._instruments.setdefault(check_symbol(symbol), default_instrument(symbol, self.zone))
+        return known
+
+    # ── prices in ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def update(
+        self,
+        symbol: str,
+        *,
+        bid: Number | None = None,
+        ask: Number | None = None,
+        last: Number | None = None,
+        volume: Number | None = None,
+        bid_size: Number | None = None,
+        ask_size: Number | None = None,
+        time: datetime | str | int | None = None,
+    ) -> None:
+        """Posts new prices of a symbol, from any thread; what is left out stays as it was.
+
+        A figure that is no price (NaN, infinite, zero, negative, finer than the instrument's scale) quarantines the
+        whole update: it is counted by its reason in `quarantined`, and the last good quote stands. `time` is the
+        source's own time: a datetime (naive means the stream's zone), ISO text, or integer nanoseconds UTC.
+        Raises `OrderError` for a malformed symbol or time.
+        """
+        item = self.instrument(symbol)
+        stamp = 0 if time is None else nanoseconds(time, self.zone)
+        try:
+            tick = Tick(
+                item,
+                0,
+                0 if bid is None else item.price_raw(bid, "bid"),
+                0 if ask is None else item.price_raw(ask, "ask"),
+                0 if last is None else item.price_raw(last, "last"),
+                stamp,
+                _size(item, volume, "volume"),
+                _size(item, bid_size, "bid_size"),
+                _size(item, ask_size, "ask_size"),
+            )
+        except PriceError as error:
+            self.quarantined[error.reason] += 1
+            return
+        self.post(tick)
+
+    def post(self, tick: Tick) -> None:
+        """Hands an update to the engine, or merges it here while there is none."""
+        with self._lock:
+            owner = self._owner
+            if owner is None:
+                self._merge(tick)
+                return
+        owner.post_tick(tick)
+
+    def _merge(self, tick: Tick) -> None:
+        tick.received_ns = time_ns()
+        merged = merge(self._quotes.get(tick.symbol), tick)
+        if isinstance(merged, str):
+            self.quarantined[merged] += 1
+        else:
+            self._quotes[tick.symbol] = merged
+
+    # ── prices out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def last(self, symbol: str) -> Tick | None:
+        """The quote as it stands, or None while nothing is known of the symbol."""
+        owner = self._owner
+        return self._quotes.get(symbol) if owner is None else owner.last_quote(symbol)
+
+    def quotes(self) -> "pd.DataFrame":
+        """A DataFrame indexed by symbol: bid, ask, last, volume, bid_size, ask_size, time, received."""
+        owner = self._owner
+        return quotes_frame(list(self._quotes.values()) if owner is None else owner.all_quotes(), self.zone)
+
+    def ticks(self, symbol: str | None = None) -> "TickReader":
+        """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
+        return self.hub.reader(None if symbol is None else check_symbol(symbol))
+
+    def on_tick(self, callback: Callable[[Tick], object]) -> Callable[[Tick], object]:
+        """Calls `callback(tick)` for ticks from now on, on the engine's thread for user code. Usable as a decorator.
+
+        A function registered again under its name (a re-run cell) replaces itself.
+        """
+        self.hub.call(callback)
+        return callback
+
+    # ── the engine's side ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def attach(self, owner: Owner, zone: tzinfo) -> list[Tick]:
+        """Gives the stream to an engine; gives back the quotes it starts from."""
+        with self._lock:
+            if self._owner is not None:
+                raise LiveTradeError(
+                    f"this stream already belongs to the engine {self._owner.name!r}; close that engine, or make another stream"
+                )
+            self._owner = owner
+            self.zone = zone
+            for symbol, instrument in self._instruments.items():
+                self._instruments[symbol] = instrument.in_zone(zone)
+            quotes = [self._quotes[symbol] for symbol in sorted(self._quotes)]
+            for quote in quotes:
+                quote.instrument = self._instruments[quote.symbol]
+            return quotes
+
+    def detach(self, quotes: list[Tick]) -> None:
+        """Takes the stream back from a closed engine, with its last quotes."""
+        with self._lock:
+            self._owner = None
+            self._quotes = {quote.symbol: quote for quote in quotes}
+        self.hub.close()
+
+    def __repr__(self) -> str:
+        owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
+        return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
+
+
+def _size(item: Instrument, value: Number | None, what: str) -> int | None:
+    if value is None:
+        return None
+    size = number(value, what)
+    if size < 0:
+        raise PriceError("negative", f"{item.symbol}: {what} is negative")
+    return scaled(size, item.quantity_scale)
+
+
+def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:
+    """Integer nanoseconds UTC of a datetime (naive: in `zone`), an ISO text, or such an integer."""
+    if isinstance(time, bool) or not isinstance(time, datetime | str | int):
+        raise OrderError(f"time must be a datetime, ISO text or integer nanoseconds, not {time!r}")
+    if isinstance(time, int):
+        return time
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            raise OrderError(f"time is not an ISO date and time: {time!r}") from None
+    exact: int | None = getattr(time, "value", None)  # a pandas Timestamp keeps nanoseconds
+    if exact is not None and time.tzinfo is not None:
+        return exact
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=zone)
+    return int(aware.timestamp()) * 1_000_000_000 + aware.microsecond * 1_000
+
+
+# ── readers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TickHub:
+    """Who wants ticks. `publish` runs on the engine's thread and costs nothing while nobody does."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self._readers: tuple[TickReader, ...] = ()
+        self._callbacks: dict[object, Callable[[Tick], object]] = {}
+        self._lock = Lock()
+        self._closed = False
+        self.dispatch: Callable[[], None] | None = None
+        """Set by the engine: starts the thread for user code, which then drains `pending`."""
+        self.on_idle: Callable[[], None] | None = None
+        self.pending: deque[Tick] = deque()
+        self.missed = 0
+
+    def reader(self, symbol: str | None) -> "TickReader":
+        reader = TickReader(self, symbol)
+        with self._lock:
+            if self._closed:
+                reader.end()
+            else:
+                self._readers = (*self._readers, reader)
+                self.active = True
+        return reader
+
+    def forget(self, reader: "TickReader") -> None:
+        with self._lock:
+            self._readers = tuple(other for other in self._readers if other is not reader)
+            self.active = bool(self._readers or self._callbacks)
+        self.notify_idle()
+
+    def call(self, callback: Callable[[Tick], object]) -> None:
+        with self._lock:
+            self._callbacks[callback_key(callback)] = callback
+            self.active = True
+
+    @property
+    def callbacks(self) -> tuple[Callable[[Tick], object], ...]:
+        return tuple(self._callbacks.values())
+
+    def publish(self, tick: Tick) -> None:
+        for reader in self._readers:
+            if reader.symbol is None or reader.symbol == tick.symbol:
+                reader.offer(tick)
+        if self._callbacks and self.dispatch is not None:
+            if len(self.pending) >= QUEUE_LENGTH:
+                self.pending.popleft()
+                self.missed += 1
+            self.pending.append(tick)
+            self.dispatch()
+
+    def behind(self) -> int:
+        """How many ticks the slowest reader is behind."""
+        return max([reader.behind for reader in self._readers], default=len(self.pending))
+
+    def is_idle(self) -> bool:
+        """True when every reader has taken all its ticks and asks for the next."""
+        return not self.pending and all(reader.is_waiting for reader in self._readers)
+
+    def notify_idle(self) -> None:
+        if self.on_idle is not None:
+            self.on_idle()
+
+    def open(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            readers, self._readers = self._readers, ()
+            self._callbacks.clear()
+            self.active = False
+        for reader in readers:
+            reader.end()
+
+
+def callback_key(callback: Callable[..., object]) -> object:
+    """What a callback is known by: its name, so that a re-run cell replaces it; itself where it has none of its own."""
+    name = getattr(callback, "__qualname__", "")
+    return (callback.__module__, name) if name and "<" not in name and not hasattr(callback, "__self__") else id(callback)
+
+
+class TickReader(AsyncIterator[Tick]):
+    """An async iterator of ticks with a bounded queue. Iterate it in one task; it ends when the engine closes."""
+
+    def __init__(self, hub: TickHub, symbol: str | None) -> None:
+        self.symbol = symbol
+        self._hub = hub
+        self._queue: deque[Tick] = deque()
+        self._missed = 0
+        self._ended = False
+        self._started = False
+        self._lock = Lock()
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+
+    @property
+    def behind(self) -> int:
+        return len(self._queue)
+
+    @property
+    def is_waiting(self) -> bool:
+        """It has asked for its next tick (or was never started, or its loop is gone)."""
+        with self._lock:
+            if self._waiter is None:
+                return not self._started or self._ended
+            return not self._queue or self._waiter[0].is_closed()
+
+    def offer(self, tick: Tick) -> None:
+        """One more tick, from the engine's thread."""
+        with self._lock:
+            if len(self._queue) >= QUEUE_LENGTH:
+                self._queue.popleft()
+                self._missed += 1
+            self._queue.append(tick)
+            self._wake()
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            loop, future = self._waiter
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_finish, future)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Tick:
+        self._started = True
+        while True:
+            with self._lock:
+                if self._queue:
+                    self._waiter = None
+                    return self._take()
+                if self._ended:
+                    raise StopAsyncIteration
+                loop = asyncio.get_running_loop()
+                future = loop.create_future()
+                self._waiter = (loop, future)
+            self._hub.notify_idle()
+            try:
+                await future
+            except asyncio.CancelledError:
+                with self._lock:
+                    self._waiter = None
+                raise
+
+    def _take(self) -> Tick:
+        tick = self._queue.popleft()
+        if self._missed:
+            tick, self._missed = tick.conflated(self._missed), 0
+        return tick
+
+    async def aclose(self) -> None:
+        """Ends the subscription."""
+        self.end()
+        self._hub.forget(self)
+
+    def __del__(self) -> None:
+        self._hub.forget(self)
+
+
+def _finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
