@@ -1,11 +1,11 @@
 """livetrade: trade from a notebook. Paper by default; real money takes a deliberate act.
 
-    import livetrade as lt
+import livetrade as lt
 
-    stream = lt.LivePriceStream()
-    stream.update("NSE:SBIN-EQ", bid="548.95", ask="549.00", last="549.00")
-    engine = lt.LiveTradingEngine(500_000, stream)
-    success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_price="545.00")
+stream = lt.LivePriceStream()
+stream.update("NSE:SBIN-EQ", bid="548.95", ask="549.00", last="549.00")
+engine = lt.LiveTradingEngine(500_000, stream)
+success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_price="545.00")
 """
 
 from livetrade.adapters.paper import PaperBroker

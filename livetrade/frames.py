@@ -6,15 +6,16 @@ the tables of the documentation. `exact` decides what a number is: False gives `
 gets 30 decimals in 256 bits). pandas, NumPy and pyarrow load with the first frame, not with this module.
 """
 
+import math
 import os
-import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
-from decimal import ROUND_HALF_EVEN, Decimal
+from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache, reduce
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -43,11 +44,10 @@ from livetrade.core.values import (
 from livetrade.errors import OrderError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    Codes: TypeAlias = NDArray[np.integer[Any]]
+    Array: TypeAlias = NDArray[Any]
 
 Exact = bool | Literal["arrow"]
 Columns = Mapping[str, Any]
@@ -67,8 +67,8 @@ class View:
 class Where:
     """Which rows a read returns. symbol, strategy, tag: one text or several. since (inclusive) and until (exclusive):
     "today" (its 00:00), "now", a date, a `datetime`, or anything `pandas.Timestamp` reads; naive ones are in the
-    view's time zone. They compare with `created_at` of orders, `armed_at` of risk orders, `exit_time` of round trips and
-    the index of all else."""
+    view's time zone. They compare with `created_at` of orders, `armed_at` of risk orders, `exit_time` of round trips
+    and the index of all else."""
 
     symbol: str | Iterable[str] | None = None
     strategy: str | Iterable[str] | None = None
@@ -184,49 +184,59 @@ _BARS: _Schema = {"open": "number", "high": "number", "low": "number", "close": 
 
 
 def orders(
-    columns: Columns, view: View, where: Where = EVERYTHING, *, open: bool = False, exact: Exact = False  # noqa: A002
+    columns: Columns,
+    view: View,
+    where: Where = EVERYTHING,
+    *,
+    open: bool = False,  # noqa: A002
+    exact: Exact = False,
 ) -> "pd.DataFrame":
     """A row an order, from a copy of `OrderTable`; `open=True` leaves out those that can no longer fill."""
     import numpy as np
 
-    make = _Maker(view, exact)
-    make.keep("orders", columns, where, "created_at")
+    rows = _rows("orders", columns, view, where, time="created_at")
     if open:
-        can_fill = np.array([status not in FINAL for status in OrderStatus])
-        make.only(can_fill[make.picked(columns["status"])])
-    quantity_scale, price_scale = columns["quantity_scale"], columns["price_scale"]
-    numbers = {name: _Scaled(columns[name], quantity_scale) for name in ("quantity", "filled_qty")}
-    prices = {name: _Scaled(columns[name], price_scale, unknown=0) for name in ("limit_price", "trigger_price")}
-    return make.frame(_ORDERS, {**columns, **numbers, **prices}, make.text_index(columns, "client_order_id"))
+        may_fill = np.array([status not in FINAL for status in OrderStatus])[np.array(columns["status"])]
+        rows = may_fill if rows is None else rows & may_fill
+    shown = {
+        **columns,
+        "quantity": Scaled(columns["quantity"], columns["quantity_scale"]),
+        "filled_qty": Scaled(columns["filled_qty"], columns["quantity_scale"]),
+        "limit_price": Scaled(columns["limit_price"], columns["price_scale"], unknown=0),
+        "trigger_price": Scaled(columns["trigger_price"], columns["price_scale"], unknown=0),
+    }
+    return _Maker(view, exact, rows).frame(_ORDERS, shown, index="client_order_id")
 
 
 def fills(columns: Columns, view: View, where: Where = EVERYTHING, *, exact: Exact = False) -> "pd.DataFrame":
     """A row a fill in the order they were booked, from a copy of `FillTable`."""
-    make = _Maker(view, exact)
-    make.keep("fills", columns, where, "time")
-    numbers = {
-        "quantity": _Scaled(columns["quantity"], columns["quantity_scale"]),
-        "price": _Scaled(columns["price"], columns["price_scale"]),
+    rows = _rows("fills", columns, view, where)
+    shown = {
+        **columns,
+        "quantity": Scaled(columns["quantity"], columns["quantity_scale"]),
+        "price": Scaled(columns["price"], columns["price_scale"]),
     }
-    return make.frame(_FILLS, {**columns, **numbers}, make.times(columns["time"]).rename("time"))
+    return _Maker(view, exact, rows).frame(_FILLS, shown, index="time")
 
 
 def equity(
     columns: Columns, view: View, where: Where = EVERYTHING, *, freq: Any = None, exact: Exact = False
 ) -> "pd.DataFrame":
-    """The equity curve, from a copy of `EquityTable`; with `freq` (a pandas frequency) the last row of each bucket, and
-    the one before it where a bucket is empty."""
+    """The equity curve, from a copy of `EquityTable`.
+
+    With `freq` (a pandas frequency, or seconds) the last row of each bucket; an empty bucket repeats the one before.
+    """
     import numpy as np
     import pandas as pd
 
-    make = _Maker(view, exact)
-    make.keep("equity", columns, where, "time")
-    times = make.times(columns["time"]).rename("time")
-    if freq is not None:
-        last = pd.Series(np.arange(len(times)), index=times).resample(_offset(freq)).last().ffill()
-        make.only(last.to_numpy(dtype=np.intp))
-        times = pd.DatetimeIndex(last.index, freq=None).as_unit("ns")
-    return make.frame(_EQUITY, columns, times)
+    rows = _rows("equity", columns, view, where)
+    if freq is None:
+        return _Maker(view, exact, rows).frame(_EQUITY, columns, index="time")
+    chosen = np.arange(len(columns["time"])) if rows is None else np.flatnonzero(rows)
+    times = _Maker(view, exact, chosen).times(columns["time"])
+    last = pd.Series(chosen, index=times).resample(_offset(freq)).last().ffill()
+    make = _Maker(view, exact, last.to_numpy(dtype=np.int64))
+    return make.frame(_EQUITY, columns, index=pd.DatetimeIndex(last.index.array, name="time").as_unit("ns"))
 
 
 def positions(
@@ -240,30 +250,27 @@ def positions(
     first: dict[str, _Schema] = {"symbol": {}, "strategy": {"strategy": "text"}, "product": {"product": Product}}
     if by not in first:
         raise OrderError(f"positions are by 'symbol', 'strategy' or 'product', not {by!r}")
-    make = _Maker(view, exact)
     rows = list(rows)
     held = [position for _, _, position in rows]
-    columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in _POSITIONS}
-    columns["symbol"] = [position.symbol for position in held]
+    columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in ("symbol", *_POSITIONS)}
     columns["strategy"] = [strategy for strategy, _, _ in rows]
     columns["product"] = [product for _, product, _ in rows]
-    columns["unrealized_pnl_pct"] = [_rounded(percent) for percent in columns["unrealized_pnl_pct"]]
-    columns["opened_at"] = [0 if when is None else _instant(when, view, "opened_at") for when in columns["opened_at"]]
-    return make.frame({**first[by], **_POSITIONS}, columns, make.text_index(columns, "symbol"))
+    columns["unrealized_pnl_pct"] = [None if pct is None else _rounded(pct) for pct in columns["unrealized_pnl_pct"]]
+    columns["opened_at"] = [0 if when is None else _instant(when, view) for when in columns["opened_at"]]
+    return _Maker(view, exact).frame({**first[by], **_POSITIONS}, columns, index="symbol")
 
 
 def risk_orders(
     rows: Iterable[tuple[RiskOrder, int]], view: View, where: Where = EVERYTHING, *, exact: Exact = False
 ) -> "pd.DataFrame":
-    """A row for each exit and the raw price it watches (0 while unknown).
+    """A row for each exit and the raw price that it watches (0: unknown).
 
-    distance: how far that price is from the trigger, positive while not reached; distance_pct: in percent of the price;
-    both unknown unless the exit is ARMED. client_order_id: the order it sent, or empty.
+    distance: how far that price is from the trigger, positive while not reached; distance_pct: in percent of that
+    price; both only while ARMED. quantity: the exit's `quantity_raw`. client_order_id: the order it sent, or empty.
     """
-    make = _Maker(view, exact)
     rows = list(rows)
     risks = [risk for risk, _ in rows]
-    away = [_distance(risk, price) for risk, price in rows]
+    distances = [_distance(risk, watched_raw) for risk, watched_raw in rows]
     columns = {
         "risk_id": [risk.risk_id for risk in risks],
         "symbol": [risk.symbol for risk in risks],
@@ -273,85 +280,596 @@ def risk_orders(
         "trigger_price": [risk.trigger_price for risk in risks],
         "quantity": [risk.instrument.quantity(risk.quantity_raw) for risk in risks],
         "status": [risk.status for risk in risks],
-        "distance": [distance for distance, _ in away],
-        "distance_pct": [percent for _, percent in away],
+        "distance": [distance for distance, _ in distances],
+        "distance_pct": [pct for _, pct in distances],
         "client_order_id": [risk.order_id or "" for risk in risks],
         "armed_at": [risk.armed_ns for risk in risks],
         "fired_at": [risk.fired_ns for risk in risks],
     }
-    make.keep("risk orders", columns, where, "armed_at")
-    return make.frame(_RISK_ORDERS, columns, make.text_index(columns, "risk_id"))
+    chosen = _rows("risk orders", columns, view, where, time="armed_at")
+    return _Maker(view, exact, chosen).frame(_RISK_ORDERS, columns, index="risk_id")
+
+
+def _distance(risk: RiskOrder, watched_raw: int) -> tuple[Decimal | None, Decimal | None]:
+    if not watched_raw or risk.status is not ExitStatus.ARMED:
+        return None, None
+    leaves_below = risk.long is not (risk.kind is ExitKind.TAKE_PROFIT)
+    away = watched_raw - risk.trigger_raw if leaves_below else risk.trigger_raw - watched_raw
+    return risk.instrument.price(away), money(_percent(away, watched_raw))
 
 
 def round_trips(
     fills: Iterable[Fill], view: View, where: Where = EVERYTHING, *, exact: Exact = False
 ) -> "pd.DataFrame":
-    """A row each time a book (strategy, symbol, product) came back to flat, or went through zero, by time of exit.
+    """A row each time a book (strategy, symbol, product) came back to flat or went through zero, by time of exit.
 
-    quantity: all that was entered; entry_price, exit_price: weighted averages; side: BUY for a long trip; gross_pnl: the
-    P&L its fills realized, net_pnl: less fees; return_pct: net in percent of the entry's value; mae, mfe: the worst and
-    the best gross P&L it showed on the way, in money, 0 at the start included; tag: of the first fill; exit_source: of
-    the last. The fees of a fill through zero are split by quantity.
+    quantity: all that was entered. entry_price, exit_price: weighted averages. side: BUY for a long trip. gross_pnl:
+    what its fills realized; net_pnl: less fees; return_pct: net in percent of the entry's value. mae, mfe: the worst
+    and the best gross P&L it showed on its way, in money, the 0 at its start included. tag: of its first fill;
+    exit_source: of its last. A fill through zero ends one trip and begins the next; its fees are split by quantity.
     """
-    make = _Maker(view, exact)
-    trips = [(trip, last) for trip, last in _closed(fills)]
+    trips = list(_closed(fills))
+    instruments = [trip.first.instrument for trip in trips]
     columns = {
-        "symbol": [trip.first.symbol for trip, _ in trips],
-        "strategy": [trip.first.strategy for trip, _ in trips],
-        "tag": [trip.first.tag for trip, _ in trips],
-        "side": [trip.first.side for trip, _ in trips],
-        "quantity": _Scaled(
-            array("q", [trip.quantity_raw for trip, _ in trips]),
-            array("b", [trip.first.instrument.quantity_scale for trip, _ in trips]),
-        ),
-        "entry_time": [trip.first.time_ns for trip, _ in trips],
-        "entry_price": _money(trip.price_raw(trip.entry_raw) for trip, _ in trips),
-        "exit_time": [last.time_ns for _, last in trips],
-        "exit_price": _money(trip.price_raw(trip.exit_raw) for trip, _ in trips),
-        "gross_pnl": _money(trip.gross_raw for trip, _ in trips),
-        "fees": _money(trip.fees_raw for trip, _ in trips),
-        "net_pnl": _money(trip.gross_raw - trip.fees_raw for trip, _ in trips),
-        "return_pct": _money(trip.return_raw for trip, _ in trips),
-        "mae": _money(trip.worst_raw for trip, _ in trips),
-        "mfe": _money(trip.best_raw for trip, _ in trips),
-        "exit_source": [last.source for _, last in trips],
+        "symbol": [instrument.symbol for instrument in instruments],
+        "strategy": [trip.first.strategy for trip in trips],
+        "tag": [trip.first.tag for trip in trips],
+        "side": [trip.first.side for trip in trips],
+        "quantity": Scaled([trip.quantity_raw for trip in trips], [each.quantity_scale for each in instruments]),
+        "entry_time": [trip.first.time_ns for trip in trips],
+        "entry_price": _money(trip.average_raw(trip.entry_raw) for trip in trips),
+        "exit_time": [trip.last.time_ns for trip in trips],
+        "exit_price": _money(trip.average_raw(trip.exit_raw) for trip in trips),
+        "gross_pnl": _money(trip.gross_raw for trip in trips),
+        "fees": _money(trip.fees_raw for trip in trips),
+        "net_pnl": _money(trip.gross_raw - trip.fees_raw for trip in trips),
+        "return_pct": _money(_percent(trip.gross_raw - trip.fees_raw, trip.entry_raw) for trip in trips),
+        "mae": _money(trip.worst_raw for trip in trips),
+        "mfe": _money(trip.best_raw for trip in trips),
+        "exit_source": [trip.last.source for trip in trips],
     }
-    make.keep("round trips", columns, where, "exit_time")
-    return make.frame(_ROUND_TRIPS, columns)
+    rows = _rows("round trips", columns, view, where, time="exit_time")
+    return _Maker(view, exact, rows).frame(_ROUND_TRIPS, columns, index=None)
+
+
+@dataclass(slots=True)
+class _Trip:
+    """One book from flat to flat, so far."""
+
+    first: Fill
+    sign: int
+    last: Fill
+    held_raw: int = 0
+    quantity_raw: int = 0
+    entry_raw: int = 0
+    exit_raw: int = 0
+    cost_raw: int = 0
+    fees_raw: int = 0
+    gross_raw: int = 0
+    worst_raw: int = 0
+    best_raw: int = 0
+
+    def enter(self, fill: Fill, quantity_raw: int, fees_raw: int) -> None:
+        value = fill.instrument.value_raw(fill.price_raw, quantity_raw)
+        self.held_raw += quantity_raw
+        self.quantity_raw += quantity_raw
+        self.entry_raw += value
+        self.cost_raw += self.sign * value
+        self.fees_raw += fees_raw
+
+    def leave(self, fill: Fill, quantity_raw: int, fees_raw: int) -> None:
+        value = fill.instrument.value_raw(fill.price_raw, quantity_raw)
+        self.held_raw -= quantity_raw
+        self.exit_raw += value
+        self.cost_raw += fill.realized_raw - self.sign * value
+        self.fees_raw += fees_raw
+        self.gross_raw += fill.realized_raw
+        self.last = fill
+        if not self.held_raw:
+            self.showed(self.gross_raw)
+
+    def saw(self, mark_raw: int) -> None:
+        """The book was marked at this (twice the price; 0: at nothing) while it held what it holds."""
+        if mark_raw:
+            value = self.sign * self.held_raw * mark_raw * (self.first.instrument.unit // 2)
+            self.showed(self.gross_raw + value - self.cost_raw)
+
+    def showed(self, gross_raw: int) -> None:
+        self.worst_raw = min(self.worst_raw, gross_raw)
+        self.best_raw = max(self.best_raw, gross_raw)
+
+    def average_raw(self, value_raw: int) -> int:
+        return average(self.first.instrument, value_raw, self.quantity_raw)
+
+
+def _closed(fills: Iterable[Fill]) -> Iterator[_Trip]:
+    trips: dict[BookKey, _Trip] = {}
+    for fill in fills:
+        key = (fill.strategy, fill.symbol, fill.product)
+        trip = trips.get(key)
+        closing, closing_fees = 0, 0
+        if trip is not None:
+            trip.saw(fill.low_raw)
+            trip.saw(fill.high_raw)
+            if trip.sign != fill.side.sign:
+                closing = min(fill.quantity_raw, trip.held_raw)
+                whole = closing == fill.quantity_raw
+                closing_fees = fill.fees_raw if whole else share(fill.fees_raw, closing, fill.quantity_raw)
+                trip.leave(fill, closing, closing_fees)
+                if not trip.held_raw:
+                    yield trips.pop(key)
+        if closing < fill.quantity_raw:
+            trip = trips.setdefault(key, _Trip(fill, fill.side.sign, fill))
+            trip.enter(fill, fill.quantity_raw - closing, fill.fees_raw - closing_fees)
 
 
 def ticks(
     columns: Columns, instrument: Instrument, view: View, where: Where = EVERYTHING, *, exact: Exact = False
 ) -> "pd.DataFrame":
-    """The ticks of one instrument, from int64 columns `time`, `bid`, `ask`, `last` (0: unknown), `volume` (-1: unknown)."""
-    make = _Maker(view, exact)
+    """The ticks of one instrument, from int64 columns time, bid, ask, last (0: unknown) and volume (-1: unknown)."""
     symbol = Texts()
     shown = {
         "time": columns["time"],
         "symbol": symbol.column(array("i", [symbol[instrument.symbol]]) * len(columns["time"])),
-        **{name: _Scaled(columns[name], instrument.scale, unknown=0) for name in ("bid", "ask", "last")},
-        "volume": _Scaled(columns["volume"], instrument.quantity_scale, unknown=-1),
+        **{name: Scaled(columns[name], instrument.scale, unknown=0) for name in ("bid", "ask", "last")},
+        "volume": Scaled(columns["volume"], instrument.quantity_scale, unknown=-1),
     }
-    make.keep("ticks", shown, where, "time")
-    return make.frame(_TICKS, shown, make.times(columns["time"]).rename("time"))
+    rows = _rows("ticks", shown, view, where)
+    return _Maker(view, exact, rows).frame(_TICKS, shown, index="time")
 
 
 def bars(
     columns: Columns, instrument: Instrument, view: View, where: Where, freq: Any, *, exact: Exact = False
 ) -> "pd.DataFrame":
-    """Open, high, low and close of the price (last, else mid) and the volume traded, from columns as `ticks` takes them.
+    """Open, high, low and close of the price (last, else mid), and the volume traded; columns as `ticks` takes them.
 
-    Labelled and closed on the left, aligned to midnight in the view's zone, empty ones skipped. volume: what the
-    session's volume grew by; it starts again from 0 when that falls, and is NaN while nothing is known of it.
+    Labelled and closed on the left, aligned to each midnight in the view's zone, empty ones skipped. volume: what the
+    session's volume grew by (a smaller one is another session, from 0); NaN while nothing is known of it.
     """
     import numpy as np
+    import pandas as pd
 
-    offset = _offset(freq)
-    make = _Maker(view, exact)
+    times, twice, traded = _prices(columns)
+    rows = _rows("bars", {"time": times}, view, where)
+    if rows is not None:
+        times, twice, traded = times[rows], twice[rows], traded[rows]
+    labels = _labels(_Maker(view, exact).times(times), _offset(freq))
+    price, known = pd.Series(twice).groupby(labels), traded >= 0
+    volume = pd.Series(np.where(known, traded, 0)).groupby(labels).sum().to_numpy()
+    shown = {
+        "time": np.unique(labels),
+        "open": _halved(price.first(), instrument.scale),
+        "high": _halved(price.max(), instrument.scale),
+        "low": _halved(price.min(), instrument.scale),
+        "close": _halved(price.last(), instrument.scale),
+        "volume": Scaled(
+            np.where(pd.Series(known).groupby(labels).any(), volume, -1), instrument.quantity_scale, unknown=-1
+        ),
+    }
+    return _Maker(view, exact).frame(_BARS, shown, index="time")
+
+
+def _prices(columns: Columns) -> tuple[Any, Any, Any]:
+    """Time, twice the price, and the volume traded since the tick before (-1: unknown) of the ticks with a price."""
+    import numpy as np
+
     times, bid, ask, last, volume = (np.array(columns[name]) for name in ("time", "bid", "ask", "last", "volume"))
-    if len(times) and max(part.max() for part in (bid, ask, last)) > _BIG:
-        bid, ask, last = (part.astype(object) for part in (bid, ask, last))
+    if any((prices > _LARGE).any() for prices in (bid, ask, last)):
+        bid, ask, last = (prices.astype(object) for prices in (bid, ask, last))
     twice = np.where(last > 0, 2 * last, np.where((bid > 0) & (ask > 0), bid + ask, 0))
     order = np.argsort(times, kind="stable")
     order = order[twice[order] > 0]
-    ...
+    volume = volume[order]
+    known = np.flatnonzero(volume >= 0)
+    before, now = volume[known[:-1]], volume[known[1:]]
+    traded = np.full(len(order), -1)
+    traded[known[1:]] = np.where(now < before, now, now - before)
+    return times[order], twice[order], traded
+
+
+def _labels(times: "pd.DatetimeIndex", offset: Any) -> "Array":
+    """The start of the bucket that each time falls into, in nanoseconds."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(offset, pd.offsets.Tick) and offset.nanos <= _DAY:
+        midnight = times.normalize().astype("int64").to_numpy()
+        since = times.astype("int64").to_numpy() - midnight
+        return np.asarray(midnight + since // offset.nanos * offset.nanos)
+    sizes = pd.Series(0, index=times).resample(offset, closed="left", label="left").count()
+    return np.repeat(pd.DatetimeIndex(sizes.index).as_unit("ns").astype("int64").to_numpy(), sizes)
+
+
+def _halved(twice: "pd.Series[Any]", scale: int) -> "Scaled | list[Decimal]":
+    """Numbers from twice their raw value; a half needs one more decimal."""
+    raw = twice.to_numpy()
+    if raw.dtype == object:
+        return [to_decimal(5 * value, scale + 1) for value in raw]
+    return Scaled(5 * raw, scale + 1) if (raw % 2).any() else Scaled(raw // 2, scale)
+
+
+_LARGE = 1 << 59
+"""Raw prices up to here can be doubled, added and shown with one more decimal in 64 bits."""
+_DAY = 86_400 * 10**9
+
+
+# ── filters ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _rows(what: str, columns: Columns, view: View, where: Where, time: str = "time") -> "Array | None":
+    """A mask of the rows that `where` asks for; None for all."""
+    import numpy as np
+
+    masks = []
+    for name in ("symbol", "strategy", "tag"):
+        wanted = getattr(where, name)
+        if wanted is not None:
+            if name not in columns:
+                raise OrderError(f"{what} have no {name} to choose by")
+            masks.append(_among(_text(columns[name]), wanted, name))
+    when = np.array(columns[time])
+    if where.since is not None:
+        masks.append(when >= _instant(where.since, view, "since"))
+    if where.until is not None:
+        masks.append(when < _instant(where.until, view, "until"))
+    return reduce(np.logical_and, masks) if masks else None
+
+
+def _among(column: Text, wanted: Any, name: str) -> "Array":
+    import numpy as np
+
+    texts = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
+    if not all(isinstance(text, str) for text in texts):
+        raise OrderError(f"{name} must be one text or several, not {wanted!r}")
+    found = np.array([text in texts for text in _distinct(column)], dtype=bool)
+    return np.asarray(found[np.array(column.codes)])
+
+
+def _instant(value: Any, view: View, what: str = "time") -> int:
+    """Nanoseconds UTC of what a user wrote for a time."""
+    import pandas as pd
+
+    if value == "now":
+        return view.as_of
+    try:
+        stamp = pd.Timestamp(at(view.as_of, view.zone).date() if value == "today" else value)
+        if stamp.tz is None:
+            stamp = stamp.tz_localize(view.zone, ambiguous=True, nonexistent="shift_forward")
+        return int(stamp.as_unit("ns").value)
+    except (ValueError, TypeError, OverflowError):
+        raise OrderError(
+            f"{what} must be 'today', a date, a datetime or text such as '2025-01-31 09:15', not {value!r}"
+        ) from None
+
+
+def _offset(freq: Any) -> Any:
+    from pandas.tseries.frequencies import to_offset
+
+    is_seconds = isinstance(freq, int | float) and not isinstance(freq, bool)
+    try:
+        offset: Any = to_offset(timedelta(seconds=freq) if is_seconds else freq)
+        if offset is not None and offset.n > 0:
+            return offset
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise OrderError(f"freq must be a pandas frequency such as '1min', '15min' or '1D', not {freq!r}")
+
+
+# ── columns ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A column of raw integers on one decimal scale, or on one for each row; `unknown` stands for no number."""
+
+    raws: Any
+    scales: Any
+    unknown: int | None = None
+
+
+def _money(raws: Iterable[int]) -> Money:
+    known = Amounts()
+    return known.column(array("i", [known[raw] for raw in raws]))
+
+
+def _text(data: Text | list[str]) -> Text:
+    if isinstance(data, Text):
+        return data
+    known = Texts()
+    return known.column(array("i", [known[text] for text in data]))
+
+
+def _distinct(column: Text) -> list[str]:
+    return [column.data[start:end].decode() for start, end in pairwise(column.ends)]
+
+
+def _percent(part_raw: int, whole_raw: int) -> int:
+    """part/whole in percent, as raw money is, rounded half-even at 10⁻¹²."""
+    return divide(part_raw * 100 * 10**12, whole_raw) * int(SHARE_QUANTUM)
+
+
+def _rounded(percent: Decimal) -> Decimal:
+    return EXACT.quantize(percent, Decimal("1e-12"))
+
+
+@cache
+def _categories(kind: type[StrEnum]) -> "pd.CategoricalDtype":
+    import pandas as pd
+
+    return pd.CategoricalDtype([member.value for member in kind])
+
+
+class _Maker:
+    """Makes the columns of one frame, of the chosen rows (None: all)."""
+
+    def __init__(self, view: View, exact: Exact, rows: "Array | None" = None) -> None:
+        if exact not in (False, True, "arrow"):
+            raise OrderError(f'exact must be False, True or "arrow", not {exact!r}')
+        self.view = view
+        self.exact = exact
+        self.rows = rows
+        if exact == "arrow":
+            _needs("pyarrow", 'exact="arrow"', "arrow")
+
+    def frame(self, schema: _Schema, columns: Columns, index: "str | pd.DatetimeIndex | None") -> "pd.DataFrame":
+        """The frame; its index is one of the columns (a time or a text), a ready one, or the number of the row."""
+        import pandas as pd
+
+        made = {name: self.column(kind, columns[name]) for name, kind in schema.items()}
+        frame = pd.DataFrame(made, index=self.index(columns, index), copy=False)
+        frame.attrs = {"seq": self.view.seq, "as_of": at(self.view.as_of, self.view.zone).isoformat()}
+        return frame
+
+    def index(self, columns: Columns, index: "str | pd.DatetimeIndex | None") -> "pd.Index[Any] | None":
+        import pandas as pd
+
+        if index == "time":
+            return self.times(columns["time"]).rename("time")
+        return pd.Index(self.text(columns[index]), name=index) if isinstance(index, str) else index
+
+    def column(self, kind: _Kind, data: Any) -> Any:
+        if kind == "number":
+            return self.number(data)
+        if kind == "text":
+            return self.text(data)
+        if kind == "time":
+            return self.times(data).array
+        return self.category(kind, data)
+
+    def pick(self, data: Any) -> Any:
+        """The chosen rows of a column of numbers; never its own memory."""
+        import numpy as np
+
+        copied = np.array(data, dtype=None if len(data) else getattr(data, "typecode", np.int64))
+        return copied if self.rows is None else copied[self.rows]
+
+    def times(self, data: Any) -> "pd.DatetimeIndex":
+        import numpy as np
+        import pandas as pd
+
+        ns = self.pick(data)
+        ns[ns == 0] = np.iinfo(np.int64).min  # NaT
+        return pd.DatetimeIndex(ns.view("M8[ns]")).tz_localize("UTC").tz_convert(self.view.zone)
+
+    def category(self, kind: type[StrEnum], data: Any) -> "pd.Categorical":
+        import pandas as pd
+
+        if isinstance(data, list):
+            numbers = {member: number for number, member in enumerate(kind)}
+            data = array("b", [numbers[member] for member in data])
+        return pd.Categorical.from_codes(self.pick(data), dtype=_categories(kind), validate=False)
+
+    def text(self, data: Text | list[str]) -> Any:
+        import numpy as np
+        import pandas as pd
+
+        column = _text(data)
+        codes = self.pick(column.codes)
+        dtype = pd.StringDtype(na_value=np.nan)  # what "str" means; kept by pyarrow where that is installed
+        if dtype.storage != "pyarrow":
+            return pd.array(np.array(_distinct(column), dtype=object)[codes], dtype=dtype)
+        import pyarrow as pa
+
+        count = len(column.ends) - 1
+        texts = pa.LargeStringArray.from_buffers(count, pa.py_buffer(column.ends), pa.py_buffer(column.data))
+        if count != len(codes) or (codes != np.arange(count)).any():
+            texts = texts.take(pa.array(codes))
+        return pd.array(texts, dtype=dtype)
+
+    def number(self, data: "Scaled | Money | list[Decimal | None]") -> Any:
+        import numpy as np
+
+        if isinstance(data, Scaled):
+            return self._scaled(data)
+        if isinstance(data, Money):
+            return self._money(data)
+        values = data if self.rows is None else np.array(data, dtype=object)[self.rows].tolist()
+        if self.exact:
+            return self._exactly(values, np.arange(len(values)))
+        return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+    def _money(self, data: Money) -> Any:
+        import numpy as np
+
+        codes, raws = self.pick(data.codes), data.raws
+        if not self.exact:
+            return np.array(data.floats)[codes]
+        if len(codes) < len(raws):
+            used, codes = np.unique(codes, return_inverse=True)
+            raws = [raws[code] for code in used]
+        return self._exactly([None if raw is None else money(raw) for raw in raws], codes)
+
+    def _scaled(self, data: Scaled) -> Any:
+        import numpy as np
+
+        raws, scales = self.pick(data.raws), self._scales(data)
+        if self.exact:
+            return self._exactly(*_coded(raws, scales, data.unknown))
+        numbers = raws / np.array([10.0**scale for scale in range(20)])[scales]
+        if data.unknown is not None:
+            numbers[raws == data.unknown] = np.nan
+        return numbers
+
+    def _scales(self, data: Scaled) -> Any:
+        """The scale, when all chosen rows have the same one; else the scale of each."""
+        if isinstance(data.scales, int):
+            return data.scales
+        scales = self.pick(data.scales)
+        return int(scales[0]) if len(scales) and (scales == scales[0]).all() else scales
+
+    def _exactly(self, values: list[Decimal | None], codes: "Array") -> Any:
+        """The column that holds values[codes]."""
+        import numpy as np
+        import pandas as pd
+
+        if self.exact == "arrow":
+            return pd.arrays.ArrowExtensionArray(_arrow_decimals(values).take(codes))
+        return np.array(values, dtype=object)[codes]
+
+
+def _coded(raws: "Array", scales: Any, unknown: int | None) -> "tuple[list[Decimal | None], Array]":
+    """The distinct numbers of a column, and which of them stands in each row."""
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(scales, int):
+        codes, distinct = pd.factorize(raws)
+        return [None if raw == unknown else to_decimal(raw, scales) for raw in distinct.tolist()], codes
+    values: list[Decimal | None] = []
+    codes = np.empty(len(raws), dtype=np.int64)
+    for scale in np.unique(scales).tolist():
+        there = scales == scale
+        there_values, there_codes = _coded(raws[there], scale, unknown)
+        codes[there] = there_codes + len(values)
+        values += there_values
+    return values, codes
+
+
+def _arrow_decimals(values: list[Decimal | None]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, pa.decimal128(38, 18))
+    except pa.ArrowInvalid:
+        return pa.array(values, pa.decimal256(76, 30))
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def export(path: str | os.PathLike[str], frames: Mapping[str, "pd.DataFrame"]) -> list[Path]:
+    """Writes frames by the suffix of `path` and returns the files written; a file is whole or not there.
+
+    `.xlsx`: a sheet for each frame, times without zone, their zone in the header. `.parquet` and `.csv`: a single frame
+    into `path`, several into files beside each other that end in their names (`out_orders.csv`).
+
+    Raises `OrderError` for any other suffix and a folder that is not there, `ImportError` naming what to install.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in _WRITERS:
+        raise OrderError(f"export writes .xlsx, .parquet or .csv, not {target.name!r}")
+    if not frames:
+        raise OrderError("there is nothing to export")
+    if not target.parent.is_dir():
+        raise OrderError(f"there is no folder {str(target.parent)!r} to export to")
+    parts = {target: frames}
+    if suffix != ".xlsx" and len(frames) > 1:
+        parts = {target.with_name(f"{target.stem}_{name}{target.suffix}"): {name: frames[name]} for name in frames}
+    staged = {place.with_name(f".{place.name}.{uuid4().hex}.tmp"): place for place in parts}
+    try:
+        for draft, place in staged.items():
+            _WRITERS[suffix](draft, parts[place])
+        for draft, place in staged.items():
+            draft.replace(place)
+    finally:
+        for draft in staged:
+            draft.unlink(missing_ok=True)
+    return list(parts)
+
+
+def _write_csv(path: Path, frames: Mapping[str, "pd.DataFrame"]) -> None:
+    for frame in frames.values():
+        frame.to_csv(path, index=frame.index.name is not None)
+
+
+def _write_parquet(path: Path, frames: Mapping[str, "pd.DataFrame"]) -> None:
+    _needs("pyarrow", "a .parquet file", "arrow")
+    for frame in frames.values():
+        frame.to_parquet(path, engine="pyarrow")
+
+
+def _write_excel(path: Path, frames: Mapping[str, "pd.DataFrame"]) -> None:
+    _needs("openpyxl", "an .xlsx file", "excel")
+    from openpyxl import Workbook
+    from openpyxl.utils import get_column_letter
+
+    book = Workbook(write_only=True)
+    for name, frame in frames.items():
+        if len(frame) >= _SHEET_ROWS:
+            raise OrderError(f"{name}: {len(frame):,} rows do not fit in a sheet; export to .parquet or .csv")
+        table = frame if frame.index.name is None else frame.reset_index()
+        headers = [_header(table[column]) for column in table]
+        sheet = book.create_sheet(name)
+        sheet.freeze_panes = "B2"
+        for number, header in enumerate(headers, start=1):
+            sheet.column_dimensions[get_column_letter(number)].width = max(14, len(header) + 2)
+        sheet.append(headers)
+        for row in zip(*(_cells(table[column], sheet) for column in table), strict=True):
+            sheet.append(row)
+    book.save(path)
+
+
+_SHEET_ROWS = 1_048_576
+
+
+def _header(column: "pd.Series[Any]") -> str:
+    zone = getattr(column.dtype, "tz", None)
+    return str(column.name) if zone is None else f"{column.name} ({zone})"
+
+
+def _cells(column: "pd.Series[Any]", sheet: Any) -> list[Any]:
+    """What openpyxl writes for a column: nothing where nothing is known, times without zone, text as text."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        naive = column.dt.tz_localize(None).dt.floor("us")
+        return [None if when is pd.NaT else _timed(when.to_pydatetime(), sheet) for when in naive]
+    values = [None if missing else value for value, missing in zip(column, column.isna(), strict=True)]
+    return [_guarded(value, sheet) if isinstance(value, str) else value for value in values]
+
+
+def _timed(when: datetime, sheet: Any) -> Any:
+    from openpyxl.cell import WriteOnlyCell
+
+    cell = WriteOnlyCell(sheet, when)
+    cell.number_format = "yyyy-mm-dd hh:mm:ss.000"
+    return cell
+
+
+def _guarded(text: str, sheet: Any) -> Any:
+    """Text that a spreadsheet would take for a formula or an error stays text."""
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", text)
+    if not text.startswith(("=", "+", "-", "@", "#", "\t", "\r")):
+        return text
+    cell = WriteOnlyCell(sheet, text)
+    cell.data_type = "s"
+    cell.quotePrefix = True
+    return cell
+
+
+_WRITERS: dict[str, Callable[[Path, Mapping[str, "pd.DataFrame"]], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+    ".xlsx": _write_excel,
+}
+
+
+def _needs(package: str, what: str, extra: str) -> None:
+    try:
+        import_module(package)
+    except ImportError:
+        raise ImportError(f'{what} needs {package}: pip install "livetrade[{extra}]"') from None

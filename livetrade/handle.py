@@ -1,8 +1,9 @@
 """A `Handle`: the answer to something that was already sent."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
@@ -20,10 +21,12 @@ class Handle(Generic[T]):
         self._what = what
         self._future: Future[T] = Future()
         self._forbidden_thread: int | None = None
+        self._waiters = 0
+        self._on_wait: Callable[[], None] | None = None
 
-    def forbid(self, thread: int | None) -> None:
-        """Names the thread that must not wait: the engine's own, which would wait for itself."""
-        self._forbidden_thread = thread
+    def bind(self, thread: int | None, on_wait: Callable[[], None]) -> None:
+        """Names the thread that must not wait (the engine's own would wait for itself), and who hears of a wait."""
+        self._forbidden_thread, self._on_wait = thread, on_wait
 
     def done(self) -> bool:
         """True once the answer is known."""
@@ -33,10 +36,27 @@ class Handle(Generic[T]):
         """Waits for the answer, at most `timeout` seconds. Raises `TimeoutError`; the command goes on regardless."""
         if self._forbidden_thread == get_ident() and not self._future.done():
             raise RuntimeError("the engine's own thread cannot wait for its own answer")
-        return self._future.result(timeout)
+        with self._waiting():
+            return self._future.result(timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        with self._waiting():
+            return (yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__())
+
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody waits for the answer now."""
+        return self._waiters > 0
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self._waiters += 1
+        try:
+            if self._on_wait is not None:
+                self._on_wait()
+            yield
+        finally:
+            self._waiters -= 1
 
     def resolve(self, answer: T) -> None:
         """Gives the answer; the first one counts."""

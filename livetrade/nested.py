@@ -8,8 +8,8 @@ from importlib import import_module
 from livetrade.errors import LiveTradeError
 
 _WARNING = (
-    "asyncio is now patched for the whole process, and that cannot be undone: nested calls finish last in, first out, and "
-    "other callbacks run inside your synchronous code. `await` and `.result()` work in a notebook without it."
+    "asyncio is now patched for the whole process, and that cannot be undone: nested calls finish last in, first out, "
+    "and other callbacks run inside your synchronous code. `await` and `.result()` work in a notebook without it."
 )
 
 
@@ -40,7 +40,9 @@ def enable_nested_asyncio() -> None:
     try:
         module.apply()
     except ValueError as error:
-        raise LiveTradeError(f"this event loop cannot be patched ({error}); use `await` and `.result()` instead") from None
+        raise LiveTradeError(
+            f"this event loop cannot be patched ({error}); use `await` and `.result()` instead"
+        ) from None
     warnings.warn(_WARNING, stacklevel=2)
 
 
@@ -49,6 +51,6 @@ def refuse_broken_patch() -> None:
     patched = hasattr(asyncio, "_nest_patched") and not hasattr(asyncio, "_nest_asyncio2")
     if patched and sys.version_info >= (3, 14):
         raise LiveTradeError(
-            "nest_asyncio is applied in this process; on Python 3.14 it makes timeouts never fire, also on the engine's "
-            "own loop. Restart and use nest-asyncio2, or `await` and `.result()` without any patch"
+            "nest_asyncio is applied in this process; on Python 3.14 it makes timeouts never fire, also on the "
+            "engine's own loop. Restart and use nest-asyncio2, or `await` and `.result()` without any patch"
         )

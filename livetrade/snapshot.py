@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any
 
 from livetrade.core.account import Account
@@ -11,6 +11,8 @@ from livetrade.core.state import Market
 from livetrade.core.values import ExitKind
 
 EQUITY_POINTS = 240
+LAG_EVERY = 7
+"""Every eighth tick is timed: enough to see the worst, cheap enough to do always."""
 
 
 class Meter:
@@ -19,11 +21,16 @@ class Meter:
     def __init__(self) -> None:
         self.ticks = 0
         self.worst_stall_ms = 0.0
+        self._countdown = 0
         self._lags: deque[float] = deque(maxlen=4096)
         self._samples: deque[tuple[float, int]] = deque(maxlen=64)
 
-    def lag(self, nanoseconds: int) -> None:
-        self._lags.append(max(0, nanoseconds) / 1e6)
+    def count_lag(self, posted_ns: int) -> None:
+        """A tick posted then has had its effect now; one in a few is counted."""
+        self._countdown -= 1
+        if self._countdown < 0:
+            self._countdown = LAG_EVERY
+            self._lags.append(max(0, time_ns() - posted_ns) / 1e6)
 
     def stall(self, seconds: float) -> None:
         self.worst_stall_ms = max(self.worst_stall_ms, seconds * 1000)
@@ -114,4 +121,4 @@ def _position(account: Account, market: Market, now_ns: int) -> dict[str, Any]:
 
 
 def _float(raw: int) -> float:
-    return raw / MONEY_ONE
+    return float(raw / MONEY_ONE)

@@ -15,11 +15,11 @@ from time import time_ns
 from typing import TYPE_CHECKING, Protocol, Self
 from zoneinfo import ZoneInfo
 
+from livetrade import frames
 from livetrade.core.numbers import Number, number, scaled
 from livetrade.core.quotes import merge
 from livetrade.core.values import Instrument, Tick, check_symbol, default_instrument
 from livetrade.errors import LiveTradeError, OrderError, PriceError
-from livetrade.frames import quotes as quotes_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,10 +83,13 @@ class LivePriceStream:
         return adopted
 
     def instrument(self, symbol: str) -> Instrument:
-        """The instrument of a symbol; one nobody registered gets the default scales. Raises `OrderError` if malformed."""
-        known = self._instruments.get(symbol) if isinstance(symbol, str) else None
+        """The instrument of a symbol; one nobody registered gets the default scales.
+
+        Raises `OrderError` for a malformed symbol.
+        """
+        known = self._instruments.get(check_symbol(symbol))
         if known is None:
-            known = self._instruments.setdefault(check_symbol(symbol), default_instrument(symbol, self.zone))
+            known = self._instruments.setdefault(symbol, default_instrument(symbol, self.zone))
         return known
 
     # ── prices in ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +159,7 @@ class LivePriceStream:
     def quotes(self) -> "pd.DataFrame":
         """A DataFrame indexed by symbol: bid, ask, last, volume, bid_size, ask_size, time, received."""
         owner = self._owner
-        return quotes_frame(list(self._quotes.values()) if owner is None else owner.all_quotes(), self.zone)
+        return frames.quotes(list(self._quotes.values()) if owner is None else owner.all_quotes(), self.zone)
 
     def ticks(self, symbol: str | None = None) -> "TickReader":
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
@@ -177,7 +180,7 @@ class LivePriceStream:
         with self._lock:
             if self._owner is not None:
                 raise LiveTradeError(
-                    f"this stream already belongs to the engine {self._owner.name!r}; close that engine, or make another stream"
+                    f"this stream already belongs to the engine {self._owner.name!r}; close that first"
                 )
             self._owner = owner
             self.zone = zone
@@ -285,9 +288,9 @@ class TickHub:
         """How many ticks the slowest reader is behind."""
         return max([reader.behind for reader in self._readers], default=len(self.pending))
 
-    def is_idle(self) -> bool:
-        """True when every reader has taken all its ticks and asks for the next."""
-        return not self.pending and all(reader.is_waiting for reader in self._readers)
+    def busy(self) -> int:
+        """How many readers have ticks to take, or work on one; callbacks count as one."""
+        return bool(self.pending) + sum(not reader.is_waiting for reader in self._readers)
 
     def notify_idle(self) -> None:
         if self.on_idle is not None:
@@ -309,7 +312,9 @@ class TickHub:
 def callback_key(callback: Callable[..., object]) -> object:
     """What a callback is known by: its name, so that a re-run cell replaces it; itself where it has none of its own."""
     name = getattr(callback, "__qualname__", "")
-    return (callback.__module__, name) if name and "<" not in name and not hasattr(callback, "__self__") else id(callback)
+    return (
+        (callback.__module__, name) if name and "<" not in name and not hasattr(callback, "__self__") else id(callback)
+    )
 
 
 class TickReader(AsyncIterator[Tick]):

@@ -5,27 +5,22 @@ An engine in this process and one that is attached to over a socket differ in tw
 it was made. What comes out becomes `Decimal`s and DataFrames here, off the engine's thread.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpack
 
-from livetrade import frames
+from livetrade import frames, portfolio
 from livetrade.core import events as ev
 from livetrade.core.account import Account
-from livetrade.core.exits import check_terms, watched
-from livetrade.core.ledger import Book
-from livetrade.core.numbers import MONEY_SCALE, Number, at, divide, money, money_raw, positive, to_decimal
-from livetrade.core.state import Market
+from livetrade.core.exits import check_terms
+from livetrade.core.numbers import Number, at, money, money_raw
 from livetrade.core.values import (
     ExitKind,
     ExitTerm,
-    Fill,
     Instrument,
     InstrumentKind,
     Order,
@@ -36,11 +31,24 @@ from livetrade.core.values import (
     Product,
     Source,
     TimeInForce,
-    average,
 )
 from livetrade.errors import OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.stream import LivePriceStream
+from livetrade.terms import (
+    Filters,
+    MarketTerms,
+    RestingTerms,
+    client_id,
+    exit_term,
+    exit_terms,
+    is_empty,
+    member,
+    optional_symbol,
+    order_quantity,
+    spelled_out,
+    text,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,18 +62,6 @@ When = datetime | str | None
 MANUAL = "manual"
 current_strategy: ContextVar[str] = ContextVar("livetrade_strategy", default=MANUAL)
 """Whose orders these are: the strategy that is running, or `manual` for what a person does."""
-
-_CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,30}")
-_PNL_FIELDS = (
-    "portfolio_value",
-    "cash",
-    "realized_pnl",
-    "unrealized_pnl",
-    "total_pnl",
-    "total_pnl_percent",
-    "day_pnl",
-    "fees",
-)
 
 
 class OrderResult(NamedTuple):
@@ -91,49 +87,17 @@ class OrderResult(NamedTuple):
 class OrderHandle(Handle[OrderResult]):
     """The answer to an order, modify or cancel; `wait_for` follows the order further."""
 
-    def __init__(self, what: str, follow: "Callable[[OrderHandle, OrderStatus, float | None], Handle[OrderResult]]") -> None:
+    def __init__(
+        self, what: str, follow: "Callable[[OrderHandle, OrderStatus, float | None], Handle[OrderResult]]"
+    ) -> None:
         super().__init__(what)
         self._follow = follow
         self.client_order_id: str | None = None
 
     def wait_for(self, status: OrderStatus | str, timeout: float | None = None) -> Handle[OrderResult]:
-        """A handle that resolves when the order reaches `status`, or a final state instead, or after `timeout` seconds."""
-        return self._follow(self, _member(OrderStatus, status, "status"), timeout)
-
-
-@dataclass(frozen=True, slots=True)
-class PortfolioPnl:
-    """The figures behind `pnl()`, in raw money."""
-
-    portfolio_value: int
-    cash: int
-    realized_pnl: int
-    unrealized_pnl: int
-    total_pnl: int
-    day_pnl: int
-    fees: int
-    put_in: int
-
-    @classmethod
-    def of(cls, account: Account) -> "PortfolioPnl":
-        ledger = account.ledger
-        return cls(
-            account.portfolio_value_raw,
-            ledger.cash_raw,
-            ledger.realized_raw,
-            account.unrealized_raw,
-            account.total_pnl_raw,
-            account.day_pnl_raw,
-            ledger.fees_raw,
-            ledger.put_in_raw,
-        )
-
-    def as_dict(self) -> dict[str, Decimal]:
-        """Decimals by name; total_pnl_percent is of the money put in, half-even at six decimals."""
-        percent = divide(self.total_pnl * 10**8, self.put_in) if self.put_in > 0 else 0
-        figures = {name: money(getattr(self, name)) for name in _PNL_FIELDS if name != "total_pnl_percent"}
-        figures["total_pnl_percent"] = to_decimal(percent, 6)
-        return {name: figures[name] for name in _PNL_FIELDS}
+        """A handle that resolves when the order reaches `status`, or a final state instead, or after `timeout` seconds
+        of the engine's time."""
+        return self._follow(self, member(OrderStatus, status, "status"), timeout)
 
 
 class Surface(ABC):
@@ -157,7 +121,8 @@ class Surface(ABC):
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def market_buy(self, symbol: str, quantity: Number | None = None, **terms: Any) -> OrderHandle:
+    @spelled_out
+    def market_buy(self, symbol: str, quantity: Number | None = None, **terms: Unpack[MarketTerms]) -> OrderHandle:
         """Buys at the live ask, at once.
 
         Exits: stop_loss_price, take_profit_price, stop_loss_pct, take_profit_pct (percent of the entry price),
@@ -167,21 +132,29 @@ class Surface(ABC):
         """
         return self._order(OrderSide.BUY, OrderType.MARKET, symbol, quantity, **terms)
 
-    def market_sell(self, symbol: str, quantity: Number | None = None, **terms: Any) -> OrderHandle:
+    @spelled_out
+    def market_sell(self, symbol: str, quantity: Number | None = None, **terms: Unpack[MarketTerms]) -> OrderHandle:
         """Sells at the live bid, at once. Takes what `market_buy` takes."""
         return self._order(OrderSide.SELL, OrderType.MARKET, symbol, quantity, **terms)
 
-    def limit_buy(self, symbol: str, quantity: Number | None, limit_price: Number, **terms: Any) -> OrderHandle:
+    @spelled_out
+    def limit_buy(
+        self, symbol: str, quantity: Number | None, limit_price: Number, **terms: Unpack[RestingTerms]
+    ) -> OrderHandle:
         """Buys at `limit_price` or better. Also takes time_in_force ("DAY", "IOC", "GTC") and what `market_buy` takes.
 
         Resolves when accepted.
         """
         return self._order(OrderSide.BUY, OrderType.LIMIT, symbol, quantity, limit_price=limit_price, **terms)
 
-    def limit_sell(self, symbol: str, quantity: Number | None, limit_price: Number, **terms: Any) -> OrderHandle:
+    @spelled_out
+    def limit_sell(
+        self, symbol: str, quantity: Number | None, limit_price: Number, **terms: Unpack[RestingTerms]
+    ) -> OrderHandle:
         """Sells at `limit_price` or better. Takes what `limit_buy` takes."""
         return self._order(OrderSide.SELL, OrderType.LIMIT, symbol, quantity, limit_price=limit_price, **terms)
 
+    @spelled_out
     def stop_buy(
         self,
         symbol: str,
@@ -189,7 +162,7 @@ class Surface(ABC):
         trigger_price: Number,
         *,
         limit_price: Number | None = None,
-        **terms: Any,
+        **terms: Unpack[RestingTerms],
     ) -> OrderHandle:
         """Buys once the ask reaches `trigger_price`: at the market, or at `limit_price` or better where one is given.
 
@@ -200,6 +173,7 @@ class Surface(ABC):
             OrderSide.BUY, kind, symbol, quantity, trigger_price=trigger_price, limit_price=limit_price, **terms
         )
 
+    @spelled_out
     def stop_sell(
         self,
         symbol: str,
@@ -207,7 +181,7 @@ class Surface(ABC):
         trigger_price: Number,
         *,
         limit_price: Number | None = None,
-        **terms: Any,
+        **terms: Unpack[RestingTerms],
     ) -> OrderHandle:
         """Sells once the bid reaches `trigger_price`. Takes what `stop_buy` takes."""
         kind = OrderType.STOP if limit_price is None else OrderType.STOP_LIMIT
@@ -219,12 +193,12 @@ class Surface(ABC):
         """Sends an order from a mapping (a dict, a row of a DataFrame): symbol, side, quantity, order_type
         ("MARKET" unless named) and whatever the method of that type takes. Empty values (None, NaN) are left out.
         """
-        terms = {str(key): value for key, value in dict(order).items() if not _is_empty(value)}
+        terms = {str(key): value for key, value in dict(order).items() if not is_empty(value)}
         missing = {"symbol", "side"} - set(terms)
         if missing:
             raise OrderError(f"submit needs {' and '.join(sorted(missing))}; it got {', '.join(terms) or 'nothing'}")
-        side = _member(OrderSide, terms.pop("side"), "side")
-        kind = _member(OrderType, terms.pop("order_type", OrderType.MARKET), "order_type")
+        side = member(OrderSide, terms.pop("side"), "side")
+        kind = member(OrderType, terms.pop("order_type", OrderType.MARKET), "order_type")
         return self._order(side, kind, terms.pop("symbol"), terms.pop("quantity", None), **terms)
 
     def _order(
@@ -251,22 +225,22 @@ class Surface(ABC):
                 f"a {order_type} order {'needs' if needs_limit else 'has no'} limit_price and "
                 f"{'needs' if needs_trigger else 'has no'} trigger_price"
             )
-        terms = _exit_terms(item, exits)
+        terms = exit_terms(item, exits)
         check_terms(item, side, terms)
         strategy = current_strategy.get()
         command = ev.SubmitOrder(
             ts=0,
-            client_order_id=_client_id(client_order_id),
+            client_order_id=client_id(client_order_id),
             instrument=item,
             side=side,
             order_type=order_type,
-            quantity_raw=_quantity(item, quantity, lots),
+            quantity_raw=order_quantity(item, quantity, lots),
             limit_raw=None if limit_price is None else item.order_price_raw(limit_price, "limit_price"),
             trigger_raw=None if trigger_price is None else item.order_price_raw(trigger_price, "trigger_price"),
-            time_in_force=_member(TimeInForce, time_in_force, "time_in_force"),
-            product=_member(Product, product, "product"),
+            time_in_force=member(TimeInForce, time_in_force, "time_in_force"),
+            product=member(Product, product, "product"),
             strategy=strategy,
-            tag=_text(tag, "tag"),
+            tag=text(tag, "tag"),
             source=Source.USER if strategy == MANUAL else Source.STRATEGY,
             exits=terms,
         )
@@ -275,7 +249,9 @@ class Surface(ABC):
     def _tradable(self, symbol: str) -> Instrument:
         item = self.stream.instrument(symbol)
         if item.kind is InstrumentKind.INDEX:
-            raise OrderError(f"{symbol} is an index: it has a last price only and cannot be traded; use its future or an ETF")
+            raise OrderError(
+                f"{symbol} is an index: it has a last price only and cannot be traded; use its future or an ETF"
+            )
         return item
 
     def modify(
@@ -291,7 +267,9 @@ class Surface(ABC):
             raise OrderError("modify needs a quantity, a limit_price or a trigger_price")
         order = self.order(client_order_id)
         if order is None:
-            raise OrderError(f"no order has the id {client_order_id!r}; engine.orders(open=True) lists the working ones")
+            raise OrderError(
+                f"no order has the id {client_order_id!r}; engine.orders(open=True) lists the working ones"
+            )
         item = order.instrument
         command = ev.ModifyOrder(
             ts=0,
@@ -304,13 +282,13 @@ class Surface(ABC):
 
     def cancel(self, client_order_id: str) -> OrderHandle:
         """Cancels a working order. Resolves when that is confirmed."""
-        return self._send(ev.CancelOrder(0, _client_id(client_order_id)), f"cancel {client_order_id}")
+        return self._send(ev.CancelOrder(0, client_id(client_order_id)), f"cancel {client_order_id}")
 
     def cancel_all(self, symbol: str | None = None) -> OrderHandle:
         """Cancels every working order, or those of one symbol; a strategy's call cancels its own."""
         strategy = current_strategy.get()
         mine = None if strategy == MANUAL else strategy
-        return self._send(ev.CancelAll(0, _symbol(symbol), mine), f"cancel all {symbol or ''}".rstrip())
+        return self._send(ev.CancelAll(0, optional_symbol(symbol), mine), f"cancel all {symbol or ''}".rstrip())
 
     # ── exits ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -326,7 +304,8 @@ class Surface(ABC):
         return self._set_exit(ExitKind.TAKE_PROFIT, symbol, {"price": price, "pct": pct})
 
     def set_trailing_stop(self, symbol: str, *, amount: Number | None = None, pct: Number | None = None) -> OrderHandle:
-        """Arms a trailing stop: `amount`, or `pct` percent, behind the best price from now on. Without either: disarmed."""
+        """Arms a trailing stop: `amount`, or `pct` percent, behind the best price from now on. Without either it is
+        disarmed."""
         return self._set_exit(ExitKind.TRAILING_STOP, symbol, {"amount": amount, "pct": pct})
 
     def _set_exit(self, kind: ExitKind, symbol: str, how: dict[str, Number | None]) -> OrderHandle:
@@ -334,25 +313,26 @@ class Surface(ABC):
         given = {name: value for name, value in how.items() if value is not None}
         if len(given) > 1:
             raise OrderError(f"{symbol}: give {' or '.join(given)} for the {kind}, not both")
-        term = _term(item, kind, **given) if given else ExitTerm(kind)
+        term = exit_term(item, kind, **given) if given else ExitTerm(kind)
         command = ev.SetExit(0, item.symbol, current_strategy.get(), term)
         return self._send(command, f"{'set' if given else 'disarm'} {kind} {symbol}")
 
     # ── closing, halting, money ──────────────────────────────────────────────────────────────────────────────────────
 
     def close_position(self, symbol: str, quantity: Number | None = None) -> OrderHandle:
-        """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is held."""
+        """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is
+        held."""
         item = self._tradable(symbol)
         raw = None if quantity is None else item.quantity_raw(quantity)
         return self._send(ev.ClosePosition(0, item.symbol, raw), f"close {symbol}")
 
     def flatten(self, symbol: str | None = None) -> OrderHandle:
         """Cancels the working orders and closes the positions of all symbols, or of one. Works while halted."""
-        return self._send(ev.ClosePosition(0, _symbol(symbol)), f"flatten {symbol or 'everything'}")
+        return self._send(ev.ClosePosition(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
 
     def halt(self, reason: str = "") -> OrderHandle:
         """Refuses opening orders and cancels the working ones from now on; exits stay armed and fire."""
-        return self._send(ev.Halt(0, _text(reason, "reason")), "halt")
+        return self._send(ev.Halt(0, text(reason, "reason")), "halt")
 
     def resume(self) -> OrderHandle:
         """Ends a halt."""
@@ -369,7 +349,7 @@ class Surface(ABC):
         """Money as exact Decimals: portfolio_value, cash, realized_pnl, unrealized_pnl, total_pnl, total_pnl_percent,
         day_pnl, fees."""
         handle: Handle[dict[str, Decimal]] = Handle("portfolio P&L")
-        handle.resolve(self._read(PortfolioPnl.of).as_dict())
+        handle.resolve(self._read(portfolio.PortfolioPnl.of).as_dict())
         return handle
 
     # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -378,13 +358,15 @@ class Surface(ABC):
         self, *, closed: bool = False, by: str = "symbol", symbol: str | None = None, exact: Exact = False
     ) -> "pd.DataFrame":
         """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`."""
-        if by not in ("symbol", "strategy", "product"):
-            raise OrderError(f"positions: by must be 'symbol', 'strategy' or 'product', not {by!r}")
-        rows, view = self._read(lambda account: (_position_rows(account, by), _view(account)))
+        label = portfolio.LABELS.get(by)
+        if label is None:
+            raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
+        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), _view(account)))
         kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
         return frames.positions(kept, view, by=by, exact=exact)
 
-    def orders(self, *, open: bool = False, exact: Exact = False, **where: Any) -> "pd.DataFrame":
+    @spelled_out
+    def orders(self, *, open: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row an order, refused ones included; `open=True` keeps those that may still fill.
 
         Filters: symbol, strategy, tag, since, until (dates, datetimes, texts; since="today" works).
@@ -392,23 +374,27 @@ class Surface(ABC):
         columns, view = self._read(lambda account: (account.order_history.copy(), _view(account)))
         return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
 
-    def fills(self, *, exact: Exact = False, **where: Any) -> "pd.DataFrame":
+    @spelled_out
+    def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row a fill, indexed by time. Filters as `orders`."""
         columns, view = self._read(lambda account: (account.fill_history.copy(), _view(account)))
         return frames.fills(columns, view, frames.Where(**where), exact=exact)
 
-    def risk_orders(self, *, exact: Exact = False, **where: Any) -> "pd.DataFrame":
-        """One row a stop-loss, take-profit or trailing stop, finished ones included, with its distance to the market."""
-        rows, view = self._read(lambda account: (_risk_rows(account), _view(account)))
+    @spelled_out
+    def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too."""
+        rows, view = self._read(lambda account: (portfolio.risk_rows(account), _view(account)))
         return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
 
-    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Any) -> "pd.DataFrame":
+    @spelled_out
+    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
         columns, view = self._read(lambda account: (account.equity_history.copy(), _view(account)))
         return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
 
-    def round_trips(self, *, exact: Exact = False, **where: Any) -> "pd.DataFrame":
-        """One row for each time a book went from flat to flat (or through zero), with what it made and its excursions."""
+    @spelled_out
+    def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
         fills, view = self._read(lambda account: (account.fill_history.copy()["fill"], _view(account)))
         return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
 
@@ -432,7 +418,7 @@ class Surface(ABC):
     def position(self, symbol: str) -> Position:
         """What is held of a symbol; never None, falsy when flat."""
         item = self.stream.instrument(symbol)
-        return self._read(lambda account: _position(account, item, account.markets.get(item.symbol)))
+        return self._read(lambda account: portfolio.position(account, item, account.markets.get(item.symbol)))
 
     def order(self, client_order_id: str) -> Order | None:
         """An order by its id, as it stands; None when there is none."""
@@ -452,10 +438,10 @@ class Surface(ABC):
         The parts sum to `total_pnl`. Floats, or Decimals with `exact=True`.
         """
         if by is None:
-            return frames.series(self._read(PortfolioPnl.of).as_dict(), "pnl", exact=exact)
-        if by not in _PARTS:
-            raise OrderError(f"pnl: by must be one of {', '.join(map(repr, _PARTS))}, not {by!r}")
-        parts = self._read(_PARTS[by])
+            return frames.series(self._read(portfolio.PortfolioPnl.of).as_dict(), "pnl", exact=exact)
+        if by not in portfolio.PARTS:
+            raise OrderError(f"pnl: by must be one of {', '.join(map(repr, portfolio.PARTS))}, not {by!r}")
+        parts = self._read(portfolio.PARTS[by])
         decimals = {key: money(raw) for key, raw in parts.items()}
         return frames.series(decimals, "total_pnl", index=by, exact=exact)
 
@@ -468,190 +454,5 @@ class Surface(ABC):
         return Panel(self, fps=fps, symbols=symbols)  # type: ignore[arg-type]
 
 
-# ── from what a user wrote ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _member(kind: type[T], value: object, what: str) -> T:
-    try:
-        return kind(str(value).upper())  # type: ignore[call-arg]
-    except ValueError:
-        raise OrderError(f"{what} must be one of {', '.join(kind)}, not {value!r}") from None  # type: ignore[call-overload]
-
-
-def _is_empty(value: object) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
-
-
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or len(value) > 200:
-        raise OrderError(f"{what} must be a text of at most 200 characters, not {value!r}")
-    return value
-
-
-def _symbol(symbol: str | None) -> str | None:
-    from livetrade.core.values import check_symbol
-
-    return None if symbol is None else check_symbol(symbol)
-
-
-def _client_id(value: str | None) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
-        raise OrderError(f"client_order_id must be 1 to 30 letters and digits, not {value!r}")
-    return value
-
-
-def _quantity(item: Instrument, quantity: Number | None, lots: Number | None) -> int:
-    if (quantity is None) is (lots is None):
-        raise OrderError(f"{item.symbol}: give a quantity or lots{', not both' if lots is not None else ''}")
-    if lots is None:
-        return item.quantity_raw(quantity)  # type: ignore[arg-type]
-    count = positive(lots, f"{item.symbol}: lots")
-    if count != int(count):
-        raise OrderError(f"{item.symbol}: lots must be a whole number, not {lots}")
-    return item.quantity_raw(count * item.lot_size)
-
-
-_EXITS = {
-    "stop_loss_price": (ExitKind.STOP_LOSS, "price"),
-    "stop_loss_pct": (ExitKind.STOP_LOSS, "pct"),
-    "take_profit_price": (ExitKind.TAKE_PROFIT, "price"),
-    "take_profit_pct": (ExitKind.TAKE_PROFIT, "pct"),
-    "trailing_stop": (ExitKind.TRAILING_STOP, "amount"),
-    "trailing_stop_pct": (ExitKind.TRAILING_STOP, "pct"),
-}
-
-
-def _exit_terms(item: Instrument, given: Mapping[str, Any]) -> tuple[ExitTerm, ...]:
-    unknown = [name for name in given if name not in _EXITS]
-    if unknown:
-        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(_EXITS)}")
-    terms: dict[ExitKind, ExitTerm] = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        kind, how = _EXITS[name]
-        if kind in terms:
-            raise OrderError(f"{item.symbol}: the {kind} is given twice")
-        terms[kind] = _term(item, kind, **{how: value})
-    return tuple(terms.values())
-
-
-def _term(
-    item: Instrument, kind: ExitKind, price: Number | None = None, pct: Number | None = None, amount: Number | None = None
-) -> ExitTerm:
-    if price is not None:
-        return ExitTerm(kind, price_raw=item.order_price_raw(price, f"{kind} price"))
-    if amount is not None:
-        return ExitTerm(kind, amount_raw=item.price_raw(amount, f"{kind} amount"))
-    return ExitTerm(kind, pct=positive(pct, f"{item.symbol}: {kind} percentage"))  # type: ignore[arg-type]
-
-
-# ── from the account ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def _view(account: Account) -> frames.View:
     return frames.View(account.zone, account.seq, account.ts)
-
-
-def _risk_rows(account: Account) -> list[Any]:
-    rows = []
-    for risk in account.risks.values():
-        market = account.markets[risk.symbol]
-        rows.append((risk, watched(market.quote, risk.long, account.trigger_by)))
-    return rows
-
-
-def _position_rows(account: Account, by: str) -> list[tuple[str, str, Position]]:
-    rows: list[tuple[str, str, Position]] = []
-    for symbol, market in sorted(account.markets.items()):
-        groups: dict[str, list[Book]] = {}
-        for book in market.books:
-            groups.setdefault({"symbol": symbol, "strategy": book.strategy, "product": str(book.product)}[by], []).append(book)
-        for key, books in groups.items():
-            position = _position_of(account, market.instrument, market, books)
-            rows.append((key if by == "strategy" else "", key if by == "product" else "", position))
-    return rows
-
-
-def _position(account: Account, item: Instrument, market: Market | None) -> Position:
-    return _position_of(account, item, market, market.books if market else [])
-
-
-def _position_of(account: Account, item: Instrument, market: Market | None, books: Sequence[Book]) -> Position:
-    """The sum of some books of one symbol."""
-    quantity = sum(book.quantity_raw for book in books)
-    cost = sum(book.cost_raw for book in books)
-    realized = sum(book.realized_raw for book in books)
-    fees = sum(book.fees_raw for book in books)
-    mark = market.mark_raw if market else 0
-    if market and market.quote is not None and not market.exposure_raw:
-        mark = market.quote.mark_raw  # a flat symbol is not marked tick by tick
-    value = sum(book.market_value_raw(mark) for book in books)
-    opened = [book.opened_ns for book in books if book.quantity_raw]
-    exits = {risk.kind: risk for book in books for risk in account.brackets.get(book.key, {}).values()}
-    stop = exits.get(ExitKind.STOP_LOSS) or exits.get(ExitKind.TRAILING_STOP)
-    target = exits.get(ExitKind.TAKE_PROFIT)
-    percent = to_decimal(divide((value - cost) * 10**8, abs(cost)), 6) if cost else None
-    return Position(
-        symbol=item.symbol,
-        quantity=item.quantity(quantity),
-        avg_price=money(average(item, cost, quantity)) if quantity else None,
-        last_price=money(mark * 10 ** (MONEY_SCALE - item.scale) // 2) if mark else None,
-        market_value=money(value),
-        cost_basis=money(cost),
-        unrealized_pnl=money(value - cost),
-        realized_pnl=money(realized),
-        fees=money(fees),
-        total_pnl=money(realized + value - cost - fees),
-        unrealized_pnl_pct=percent,
-        stop_loss_price=stop.trigger_price if stop else None,
-        take_profit_price=target.trigger_price if target else None,
-        opened_at=at(min(opened), account.zone) if opened else None,
-    )
-
-
-def _book_pnl(account: Account, book: Book) -> int:
-    market = account.markets[book.symbol]
-    return book.realized_raw - book.fees_raw + book.market_value_raw(market.mark_raw) - book.cost_raw
-
-
-def _by_book(key: Callable[[Book], str]) -> Callable[[Account], dict[Any, int]]:
-    def parts(account: Account) -> dict[Any, int]:
-        sums: dict[Any, int] = {}
-        for book in account.ledger.books.values():
-            sums[key(book)] = sums.get(key(book), 0) + _book_pnl(account, book)
-        return sums
-
-    return parts
-
-
-def _by_tag(account: Account) -> dict[Any, int]:
-    """Realized P&L and fees by the tag of each fill, what is open by the tag that opened it."""
-    sums: dict[Any, int] = {}
-    for fill in account.fill_history.columns["fill"]:
-        assert isinstance(fill, Fill)
-        sums[fill.tag] = sums.get(fill.tag, 0) + fill.realized_raw - fill.fees_raw
-    for book in account.ledger.held():
-        open_pnl = book.market_value_raw(account.markets[book.symbol].mark_raw) - book.cost_raw
-        sums[book.tag] = sums.get(book.tag, 0) + open_pnl
-    return sums
-
-
-def _by_date(account: Account) -> dict[Any, int]:
-    bases = [*account.day_bases, ("", account.total_pnl_raw)]
-    return {day: following - base for (day, base), (_, following) in zip(bases, bases[1:], strict=False)}
-
-
-_PARTS: dict[str, Callable[[Account], dict[Any, int]]] = {
-    "strategy": _by_book(lambda book: book.strategy),
-    "tag": _by_tag,
-    "symbol": _by_book(lambda book: book.symbol),
-    "date": _by_date,
-}
-
-
-def seconds(duration: float | timedelta) -> float:
-    """A duration in seconds from seconds or a `timedelta`."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)

@@ -44,7 +44,7 @@ SLICE = 0.002
 """Seconds of work after which the loop gets its turn."""
 LONGEST_SLEEP = 60.0
 
-SNAP = 2.0**-24
+SNAP, NOISE = 2.0**-24, 2.0**-50
 CERTAIN = 2.0**45
 """Below this many raw units a product of floats is off by less than 0.01 of a unit."""
 
@@ -113,6 +113,7 @@ class RecordedFeed:
             raise FeedError(f"{table.name} has no ticks")
         self._name = table.name
         self._rows = _Rows(table)
+        self.zone = _zone("Asia/Kolkata")
         self._autoplay = autoplay
         self._asked = autoplay
         self._running = False
@@ -124,6 +125,21 @@ class RecordedFeed:
     def symbols(self) -> tuple[str, ...]:
         """What it has ticks of."""
         return tuple(self._rows.symbols)
+
+    @property
+    def zone(self) -> tzinfo:
+        """How naive times are meant: the time zone of the engine, once there is one."""
+        return self._zone
+
+    @zone.setter
+    def zone(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._start_ns = self._rows.start_ns(zone)
+
+    @property
+    def start_ns(self) -> int:
+        """The time of its first row, in integer nanoseconds UTC: where the engine's clock begins."""
+        return self._start_ns
 
     def __len__(self) -> int:
         """The number of its rows."""
@@ -158,6 +174,7 @@ class RecordedFeed:
             self._handle, self._asked = self._new_handle(), self._autoplay
         self._posted = 0
         try:
+            self.zone = sink.zone
             for instrument in self.instruments:
                 sink.register(instrument)
             await self._asked_to_play(sink)
@@ -168,8 +185,8 @@ class RecordedFeed:
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
             reason = "the recording was stopped" if cancelled else f"the recording failed: {error}"
-            sink.state(FeedState.CLOSED if cancelled else FeedState.FAILED, reason)
             self._handle.fail(FeedError(f"{reason}, after {self._posted:,} ticks"))
+            sink.state(FeedState.CLOSED if cancelled else FeedState.FAILED, reason)
             raise
         finally:
             self._running, self._start = False, None
@@ -249,6 +266,9 @@ class _Rows:
     def __len__(self) -> int:
         return len(self._codes)
 
+    def start_ns(self, zone: tzinfo) -> int:
+        return int(_localized(self._times[:1], zone, self._name).asi8[0])
+
     def ticks(self, instruments: Sequence[Instrument], zone: tzinfo) -> Iterator[Tick | str]:
         import numpy as np
 
@@ -294,7 +314,7 @@ class _Reader(NamedTuple):
     absent: int
     factors: "Array"
     """Raw units of one, for each symbol."""
-    plain: "Callable[[Array, Array, Array, Array], Array]"
+    plain: "Callable[[Array, Array], Array]"
     exact: Sequence[Callable[[Any], int]]
     """For each symbol: the raw integer, or `PriceError`."""
 
@@ -307,11 +327,10 @@ class _Reader(NamedTuple):
             raw = np.full(len(values), self.absent, dtype=np.int64)
             unclear = [row for row, value in enumerate(values) if value is not None]
         else:
-            factors = self.factors[codes]
             with np.errstate(over="ignore", invalid="ignore"):
-                exact = values * factors
+                exact = values * self.factors[codes]
                 whole = np.rint(exact)
-                plain = self.plain(values, factors, exact, whole)
+                plain = self.plain(exact, whole)
             raw = np.where(plain, whole, self.absent).astype(np.int64)
             unclear = np.flatnonzero(~plain & ~np.isnan(values)).tolist()
         for row in unclear:
@@ -338,7 +357,7 @@ def _reader(name: str, values: "Array", instruments: Sequence[Instrument]) -> _R
     )
 
 
-def _plain_prices(values: "Array", factors: "Array", exact: "Array", whole: "Array") -> "Array":
+def _plain_prices(exact: "Array", whole: "Array") -> "Array":
     """Where the nearest price on the scale surely explains the float, as `Instrument.price_raw` would say."""
     import numpy as np
 
@@ -347,8 +366,11 @@ def _plain_prices(values: "Array", factors: "Array", exact: "Array", whole: "Arr
     return plain
 
 
-def _plain_sizes(values: "Array", factors: "Array", exact: "Array", whole: "Array") -> "Array":
-    plain: Array = (whole >= 0) & (whole < CERTAIN) & (whole / factors == values)
+def _plain_sizes(exact: "Array", whole: "Array") -> "Array":
+    """Where the float is a whole number of units, but for the last bits of its arithmetic."""
+    import numpy as np
+
+    plain: Array = (whole >= 0) & (whole < CERTAIN) & (np.abs(exact - whole) <= NOISE * whole)
     return plain
 
 
@@ -448,7 +470,6 @@ def _csv(path: Path) -> "pd.DataFrame":
         dtype={"symbol": str},
         keep_default_na=False,  # a symbol may well be called NA
         na_values=dict.fromkeys(FIGURES, MISSING_IN_CSV),
-        float_precision="round_trip",
         low_memory=False,
     )
 

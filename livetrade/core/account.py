@@ -12,9 +12,9 @@ from decimal import Decimal
 from heapq import heapify, heappop, heappush
 
 from livetrade.core import events as ev
-from livetrade.core.exits import reached, trailed, trigger, watched
+from livetrade.core.exits import entry_price, reached, trailed, trigger, watched
 from livetrade.core.fees import DEFAULT_FEES, Fees, FeeSchedule, charge
-from livetrade.core.ledger import Book
+from livetrade.core.ledger import Book, BookKey
 from livetrade.core.limits import (
     Approved,
     Denied,
@@ -25,7 +25,7 @@ from livetrade.core.limits import (
     instrument_denied,
     reckoned_at,
 )
-from livetrade.core.numbers import money_raw
+from livetrade.core.numbers import EXACT, money, money_raw
 from livetrade.core.orders import after
 from livetrade.core.quotes import merge, touch
 from livetrade.core.state import ENDED, SECOND_NS, Market, State, day_of
@@ -65,7 +65,11 @@ def base36(value: int, width: int) -> str:
 
 
 class Account(State):
-    """One account. `venue` simulates the exchange; without one, requests are events that a broker answers by reports."""
+    """One account. `venue` simulates the exchange; without one, requests are events that a broker answers by reports.
+
+    limits: what opening orders may not exceed. fees: called once for each fill. margin: money that backs the opening
+    part of an order; None means that it is paid in full. trigger_by: "quote" or "last", what exits and stops watch.
+    """
 
     def __init__(
         self,
@@ -108,7 +112,8 @@ class Account(State):
 
     def handle(self, message: ev.Input) -> list[ev.Event]:
         """Decides what follows from one input; its time may not lie before that of the one before."""
-        self._out = out = []
+        out: list[ev.Event] = []
+        self._out = out
         if type(message) is Tick:
             self._on_tick(message)
             return out
@@ -142,25 +147,32 @@ class Account(State):
         self.ts = ts
         market = self.markets.get(tick.instrument.symbol)
         if market is None or tick.instrument is not market.instrument:
-            market = self._market(tick.instrument)
-            if market is None:
-                self.quarantined["scale"] += 1
+            reason = self._misfit(tick, market)
+            if reason:
+                self.quarantined[reason] += 1
                 return
+            market = self._market(tick.instrument)
         quote = merge(market.quote, tick)
-        if quote.__class__ is str:
-            self.quarantined[quote] += 1  # type: ignore[index]
+        if isinstance(quote, str):
+            self.quarantined[quote] += 1
             return
         self.ticks += 1
-        market.quote = quote  # type: ignore[assignment]
-        if market.exposure_raw:
-            mark = quote.mark_raw  # type: ignore[union-attr]
-            if mark and mark != market.mark_raw:
-                self.mark(market, mark)
-        alerts = market.alerts
-        if alerts.active and alerts.crossed(quote.bid_raw, quote.ask_raw, quote.last_raw):  # type: ignore[union-attr]
+        market.quote = quote
+        bid, ask, last = quote.bid_raw, quote.ask_raw, quote.last_raw
+        mark = 2 * last if last else bid + ask if bid and ask else 0
+        if mark and mark != market.mark_raw:
+            self.mark(market, mark)
+        if market.alerts.active and market.alerts.crossed(bid, ask, last):
             self._react(market)
         if ts >= self._equity_due_ns and market.exposure_raw:
             self._equity_point()
+
+    def _misfit(self, tick: Tick, market: Market | None) -> str | None:
+        """Why a tick does not fit its symbol; a bad one may not fix the scales of a new symbol either."""
+        if market is not None:
+            return "scale" if instrument_denied(tick.instrument, market.instrument) else None
+        first = merge(None, tick)
+        return first if isinstance(first, str) else None
 
     def _react(self, market: Market) -> None:
         if self.venue is not None:
@@ -168,13 +180,13 @@ class Account(State):
         self._touched[market.instrument.symbol] = market
         self._settle()
 
-    def _market(self, instrument: Instrument) -> Market | None:
-        """The symbol's market, added at its first sight; None when the scales are not those it is known by."""
+    def _market(self, instrument: Instrument) -> Market:
+        """The symbol's market, added at its first sight."""
         market = self.markets.get(instrument.symbol)
         if market is None:
             self._emit(ev.InstrumentAdded(self.ts, instrument))
             market = self.markets[instrument.symbol]
-        return market if instrument_denied(instrument, market.instrument) is None else None
+        return market
 
     def _equity_point(self) -> None:
         self._equity_due_ns = self.ts + SECOND_NS
@@ -231,13 +243,14 @@ class Account(State):
         self._set_deadline()
 
     def resume_timers(self) -> None:
-        """After folding a past: what was on its way is due again."""
+        """After folding a past: what was on its way is due again, and the next input looks at everything."""
         self._timers = [risk.retry_ns for bracket in self.brackets.values() for risk in bracket.values()]
         if self.venue is not None:
-            self._timers += [due for o in self.open_orders.values() if (due := self.venue.due_ns(o)) is not None]
+            sent = [ns for order in self.open_orders.values() for ns in (order.created_ns, order.requested_ns)]
+            self._timers += [ns + self.venue.latency_ns for ns in sent]
         heapify(self._timers)
         self._touched.update(self.markets)
-        self._roll_day()
+        self._midnight_ns = self._deadline_ns = 0
 
     def _on_wake(self, _: ev.Wake) -> None:
         """`_advance` did it."""
@@ -288,12 +301,11 @@ class Account(State):
                 self._deny("order", reason, order.client_order_id)
             return
         market = self._market(order.instrument)
-        if market is None:
-            known_as = self.instruments[order.symbol]
-            reason = instrument_denied(order.instrument, known_as) or ""
-            self._deny("order", reason, order.client_order_id)
-            return
-        self._submit(replaced(order, instrument=market.instrument), market)
+        misfit = instrument_denied(order.instrument, market.instrument)
+        if misfit:
+            self._deny("order", misfit, order.client_order_id)
+        else:
+            self._submit(replaced(order, instrument=market.instrument), market)
 
     def _submit(self, order: Order, market: Market) -> None:
         """Sends an order if the limits approve it, or records why not. The only way out for an order."""
@@ -327,20 +339,29 @@ class Account(State):
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        value = order.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
-        margin = value if self._margin is None else money_raw(self._margin(self, order), "margin")
+        margin = self._margin_of(order)
+        if isinstance(margin, str):
+            return Denied(order, margin)
         freed = instead_of.blocked_raw if instead_of else 0
         reason = balance_denied(margin + self._fees_estimate(order), self.ledger.free_raw - self.blocked_raw + freed)
         if reason:
             return Denied(order, reason)
         return Approved(replaced(order, margin_raw=margin), order.opening_raw)
 
+    def _margin_of(self, order: Order) -> int | str:
+        """Money that backs the opening part, or why it cannot be told."""
+        if self._margin is None:
+            return order.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
+        try:
+            margin = money_raw(self._margin(self, order), "margin")
+        except Exception as error:  # noqa: BLE001  a user's callable
+            return f"Insufficient balance: the margin rule failed: {error!r}"
+        return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"
+
     def _situation(self, order: Order, market: Market, instead_of: Order | None) -> Situation:
-        while self.sent_ns and self.sent_ns[0] <= self.ts - SECOND_NS:
-            self.sent_ns.popleft()
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
-        same_side = sum(o.leaves_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
+        same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
         return Situation(
             halted=self.halted,
             feed=self.feed.state,
@@ -351,27 +372,25 @@ class Account(State):
             closable_raw=self._closable(order, market, instead_of),
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
-            sent_last_second=len(self.sent_ns),
+            sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
         )
 
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
         """What an order's own book lets it close: the position less what already works to reduce it."""
-        book = self.ledger.books.get((order.strategy, order.symbol, order.product))
+        book = self.ledger.books.get(order.book_key)
         if book is None:
             return 0
         working = sum(
-            other.leaves_raw
+            other.working_raw
             for other in market.working.values()
-            if other.side is order.side
-            and (other.strategy, other.product) == (order.strategy, order.product)
-            and other is not instead_of
+            if other.side is order.side and other.book_key == order.book_key and other is not instead_of
         )
         return max(0, book.closes(order.side) - working)
 
     def _through_market(self, order: Order, market: Market) -> str | None:
         """An exit that would fire at once is refused before its entry is sent."""
         long = order.side is OrderSide.BUY
-        price = order.limit_raw or order.trigger_raw or watched(market.quote, long, self.trigger_by)
+        price = entry_price(order, market.quote, self.trigger_by)
         for term in order.exits:
             if term.price_raw is not None and reached(term.kind, long, term.price_raw, price):
                 item = order.instrument
@@ -453,7 +472,7 @@ class Account(State):
                 self._cancel(order)
 
     def _cancel(self, order: Order) -> None:
-        if order.status is not OrderStatus.PENDING_CANCEL:
+        if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             self._emit(ev.Cancel(self.ts, order.client_order_id))
             self._to_simulated(self.orders[order.client_order_id])
 
@@ -462,9 +481,8 @@ class Account(State):
         self._touched[order.symbol] = self.markets[order.symbol]
         if self.venue is None:
             return
-        due = self.venue.due_ns(order)
-        if due is not None and due > self.ts:
-            self._timer(due)
+        if self.venue.latency_ns:
+            self._timer(self.ts + self.venue.latency_ns)
         self._to_venue.append(order.client_order_id)
 
     # ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -507,36 +525,40 @@ class Account(State):
             self._on_executed(order, report)
         elif after(order, report) is not None:
             self._emit(report)
-        else:
-            return
-        order = self.orders[order.client_order_id]
-        if order.is_final and order.risk_id is not None:
-            self._exit_order_ended(order)
+        ended = self.orders[order.client_order_id]
+        if order.is_open and ended.is_final and ended.risk_id is not None:
+            self._exit_order_ended(ended)
 
     def _on_executed(self, order: Order, report: ev.Executed) -> None:
         """Books one execution, once."""
         if report.execution_id in order.executions:
+            return
+        if report.quantity_raw <= 0 or report.price_raw <= 0:
+            self._alarm("odd execution", f"not booked, its quantity or price is not above zero: {report!r}")
             return
         market = self.markets[order.symbol]
         fill = self._draft(order, report.quantity_raw, report.price_raw, report.price_source, report.execution_id)
         book = self.ledger.book(order.strategy, order.instrument, order.product)
         held_before = book.quantity_raw
         fees, charges = self._charged(fill)
+        low, high = book.saw(market.low_raw, market.high_raw)
         fill = replaced(
             fill,
             fees_raw=fees,
             charges=charges,
             realized_raw=book.realizes(fill.side, fill.quantity_raw, fill.price_raw),
-            low_raw=book.low_raw,
-            high_raw=book.high_raw,
+            low_raw=low,
+            high_raw=high,
         )
         self._emit(ev.Filled(self.ts, fill))
         self._equity_point()
+        if report.quantity_raw > order.working_raw:
+            self._alarm("overfilled", f"{order.client_order_id} filled more than its quantity of {order.quantity}")
         flipped = held_before * book.quantity_raw < 0
         if not book.quantity_raw or flipped:
             self._end_bracket(book)
         opens = book.quantity_raw * fill.side.sign > 0
-        if order.exits and opens and (not held_before or flipped or not order.filled_raw):
+        if opens and (not held_before or flipped or not order.filled_raw):
             self._arm_all(order, book, fill, market)
 
     def _charged(self, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
@@ -550,9 +572,15 @@ class Account(State):
     # ── exits ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _arm_all(self, order: Order, book: Book, fill: Fill, market: Market) -> None:
+        """A new order's exits replace the old ones, except one that has fired: that stays responsible until flat."""
+        if self._has_fired(book):
+            return
         entry = Decimal(fill.price_raw)
         for term in order.exits:
             self._arm(term, book, entry, market, order.tag)
+
+    def _has_fired(self, book: Book) -> bool:
+        return any(risk.status is ExitStatus.TRIGGERED for risk in self.brackets.get(book.key, {}).values())
 
     def _arm(self, term: ExitTerm, book: Book, entry_raw: Decimal, market: Market, tag: str) -> None:
         long = book.quantity_raw > 0
@@ -560,7 +588,7 @@ class Account(State):
         if term.kind is ExitKind.TRAILING_STOP:
             best = watched(market.quote, long, self.trigger_by) or int(entry_raw)
         replacing = self.brackets.get(book.key, {}).get(term.kind)
-        if replacing is not None and replacing.status is ExitStatus.ARMED:
+        if replacing is not None:
             self._emit(ev.ExitEnded(self.ts, replacing.risk_id, ExitStatus.CANCELED))
         risk = RiskOrder(
             risk_id="R" + base36(self.ts, 12) + base36(len(self.risks), 4),
@@ -587,13 +615,17 @@ class Account(State):
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, status))
 
     def _check_all_exits(self) -> bool:
-        """Checks the exits of the symbols that this step touched. True when that led to something."""
+        """Checks the exits of the symbols that this step touched, and what waits there to be closed. True when that led
+        to something."""
         before = len(self._out)
         for market in list(self._touched.values()):
             for book in market.books:
                 bracket = self.brackets.get(book.key)
                 if bracket:
                     self._check_bracket(market, book, bracket)
+        for key, quantity_raw in list(self.closing.items()):
+            if key[1] in self._touched:
+                self._close(key, quantity_raw)
         return len(self._out) > before
 
     def _check_bracket(self, market: Market, book: Book, bracket: dict[ExitKind, RiskOrder]) -> None:
@@ -625,7 +657,7 @@ class Account(State):
     def _cancel_reducing(self, market: Market, book: Book) -> None:
         side = OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY
         for order in list(market.working.values()):
-            if order.side is side and (order.strategy, order.symbol, order.product) == book.key:
+            if order.side is side and order.book_key == book.key and order.order_type is not OrderType.MARKET:
                 self._cancel(order)
 
     def _pursue(self, risk: RiskOrder, market: Market, book: Book) -> None:
@@ -633,9 +665,11 @@ class Account(State):
         if self.ts < risk.retry_ns:
             return
         order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)
-        quantity = self._closable(order, market)
-        if quantity:
-            self._submit(replaced(order, quantity_raw=quantity), market)
+        self._submit_part(order, self._closable(order, market), market)
+
+    def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:
+        if quantity_raw:
+            self._submit(replaced(order, quantity_raw=quantity_raw), market)
 
     def _closing_order(self, book: Book, source: Source, tag: str = "", risk_id: str | None = None) -> Order:
         return Order(
@@ -676,9 +710,11 @@ class Account(State):
             self._deny("set_exit", f"No position to protect: {command.strategy} holds no {command.symbol}")
             return
         for book in books:
-            if command.disarms:
+            if self._has_fired(book):
+                self._deny("set_exit", f"An exit of {book.symbol} has fired and is closing the position")
+            elif command.disarms:
                 risk = self.brackets.get(book.key, {}).get(command.term.kind)
-                if risk is not None and risk.status is ExitStatus.ARMED:
+                if risk is not None:
                     self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.CANCELED))
                     self._touched[book.symbol] = market
             else:
@@ -686,41 +722,61 @@ class Account(State):
 
     def _entry(self, book: Book) -> Decimal:
         """The book's average price in raw steps, for percentages."""
-        return Decimal(abs(book.cost_raw)) / Decimal(abs(book.quantity_raw) * book.instrument.unit)
+        return EXACT.divide(Decimal(abs(book.cost_raw)), Decimal(abs(book.quantity_raw) * book.instrument.unit))
 
     # ── closing, halting, money ──────────────────────────────────────────────────────────────────────────────────────
 
     def _on_close(self, command: ev.ClosePosition) -> None:
-        """Working orders of the symbol are canceled, then its books closed (all of them, or a quantity in all)."""
-        markets = [m for m in self.markets.values() if command.symbol in (None, m.instrument.symbol)]
-        left = command.quantity_raw
-        if not any(book.quantity_raw for market in markets for book in market.books) and command.symbol is not None:
+        """Closes every book of a symbol, working orders canceled first, or a quantity of its position."""
+        markets = [market for symbol, market in self.markets.items() if command.symbol in (None, symbol)]
+        if command.quantity_raw is not None:
+            wanted = self._parts_to_close(markets, command.quantity_raw)
+        else:
+            wanted = self._all_to_close(markets)
+        if not wanted and command.symbol is not None:
             self._deny("close_position", f"No position to sell: {command.symbol} is flat")
+        self._settle()
+        for key, quantity_raw in wanted.items():
+            self._close(key, quantity_raw)
+
+    def _all_to_close(self, markets: list[Market]) -> dict[BookKey, int]:
+        """All that is held, and what may still be bought before the canceling of its order arrives."""
+        wanted = {book.key: abs(book.quantity_raw) for market in markets for book in market.books if book.quantity_raw}
+        for market in markets:
+            for order in list(market.working.values()):
+                wanted[order.book_key] = wanted.get(order.book_key, 0) + order.working_raw
+                if order.opening_raw or order.order_type is not OrderType.MARKET:
+                    self._cancel(order)
+        return wanted
+
+    def _parts_to_close(self, markets: list[Market], left_raw: int) -> dict[BookKey, int]:
+        """A quantity of the symbol's position, from one book after the other."""
+        wanted = {}
         for market in markets:
             long = market.position_raw > 0
-            if left is None:
-                for order in list(market.working.values()):
-                    self._cancel(order)
-                self._settle()
-                self._touched[market.instrument.symbol] = market
             for book in market.books:
-                if not book.quantity_raw or (left is not None and (left <= 0 or (book.quantity_raw > 0) is not long)):
-                    continue
-                if left is not None:
+                part = min(left_raw, abs(book.quantity_raw)) if (book.quantity_raw > 0) is long else 0
+                if part:
+                    wanted[book.key] = part
+                    left_raw -= part
                     self._cancel_reducing(market, book)
-                    self._settle()
-                    self._touched[market.instrument.symbol] = market
-                left = self._close_book(market, book, left)
+        return wanted
 
-    def _close_book(self, market: Market, book: Book, limit_raw: int | None) -> int | None:
-        """Sends what closes a book, at most `limit_raw`; gives back what is left of that."""
+    def _close(self, key: BookKey, quantity_raw: int) -> None:
+        """Sends what can be closed of a book now; the rest waits while orders in its way are being canceled."""
+        strategy, symbol, product = key
+        market = self.markets[symbol]
+        book = self.ledger.books.get(key) or Book(strategy, market.instrument, product)
         order = self._closing_order(book, Source.FLATTEN, book.tag)
-        quantity = self._closable(order, market)
-        if limit_raw is not None:
-            quantity = min(quantity, limit_raw)
-        if quantity:
-            self._submit(replaced(order, quantity_raw=quantity), market)
-        return None if limit_raw is None else limit_raw - quantity
+        now = min(self._closable(order, market), quantity_raw)
+        left = quantity_raw - now if self._awaits_answer(market, key) else 0
+        if left != self.closing.get(key, 0):
+            self._emit(ev.ClosePending(self.ts, strategy, symbol, product, left))
+        self._submit_part(order, now, market)
+
+    def _awaits_answer(self, market: Market, key: BookKey) -> bool:
+        awaited = (OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN)
+        return any(order.book_key == key and order.status in awaited for order in market.working.values())
 
     def _on_halt(self, command: ev.Halt) -> None:
         """Opening orders are refused and working ones canceled; what reduces works on, and exits stay armed."""
@@ -759,7 +815,7 @@ class Account(State):
 def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:
     """Why an open order cannot take these terms, or None."""
     name = order.client_order_id
-    if order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL):
+    if order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN):
         return f"Nothing to modify: a change of {name} is on its way ({order.status})"
     if command.limit_raw and order.limit_raw is None:
         return f"Nothing to modify: {name} is a {order.order_type} order and has no limit price"

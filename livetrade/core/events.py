@@ -347,6 +347,17 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosePending:
+    """What of a book is still to be closed once the orders in its way are gone; 0: nothing any more."""
+
+    ts: int
+    strategy: str
+    symbol: str
+    product: Product
+    quantity_raw: int
+
+
+@dataclass(frozen=True, slots=True)
 class Halted:
     ts: int
     reason: str
@@ -367,9 +378,7 @@ class EquityPoint:
     fees_raw: int
 
 
-Command = (
-    SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Halt | Resume | Transfer
-)
+Command = SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Halt | Resume | Transfer
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
 Input = Tick | Command | Report | Wake | AgeQuotes | FeedChanged
@@ -399,8 +408,8 @@ Event = (
     | ExitEnded
     | FeedChanged
     | Alarm
+    | ClosePending
     | Halted
     | Resumed
     | EquityPoint
 )
-

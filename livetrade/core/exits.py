@@ -70,6 +70,20 @@ def trailed(risk: RiskOrder, price_raw: int) -> tuple[int, int] | None:
     return (max(moved, risk.trigger_raw) if risk.long else min(moved, risk.trigger_raw)), price_raw
 
 
+def entry_price(order: Order, quote: Tick | None, trigger_by: str) -> int:
+    """The price that the exits of an entry are held against before it is sent; 0 while unknown.
+
+    It is the one they would watch now, unless the entry waits for a trigger or a limit: then it stands there.
+    """
+    long = order.side is OrderSide.BUY
+    price = watched(quote, long, trigger_by)
+    if order.trigger_raw is not None:
+        price = (max if long else min)(price or order.trigger_raw, order.trigger_raw)
+    if order.limit_raw is not None:
+        price = (min if long else max)(price or order.limit_raw, order.limit_raw)
+    return price
+
+
 def check_terms(instrument: Instrument, side: OrderSide, terms: Iterable[ExitTerm]) -> None:
     """Raises `OrderError` for exits that contradict each other or can never be right."""
     long = side is OrderSide.BUY

@@ -1,8 +1,8 @@
 """Cash, books, fees, realized and unrealized P&L: exact.
 
 One book per (strategy, symbol, product), at average cost. A book carries its *total* cost, never a divided average: a
-partial close releases its share of it, rounded half-even at 10⁻¹², the rest stays, and a full close releases all that is
-left. A fill that crosses zero closes first, then opens. At every event, to the last digit,
+partial close releases its share of it, rounded half-even at 10⁻¹², the rest stays, and a full close releases all that
+is left. A fill that crosses zero closes first, then opens. At every event, to the last digit,
 
     cash + market value == money put in + realized + unrealized - fees
 
@@ -78,10 +78,11 @@ class Book:
         """Value at a mark (twice the price); its cost while there is none."""
         return self.quantity_raw * mark_raw * (self.instrument.unit // 2) if mark_raw else self.cost_raw
 
-    def saw(self, mark_raw: int) -> None:
-        if self.quantity_raw and mark_raw:
-            self.low_raw = min(self.low_raw or mark_raw, mark_raw)
-            self.high_raw = max(self.high_raw, mark_raw)
+    def saw(self, low_raw: int, high_raw: int) -> tuple[int, int]:
+        """(lowest, highest) mark since its last fill, after a time between these two; zeros where none was seen."""
+        if not (self.quantity_raw and high_raw):
+            return self.low_raw, self.high_raw
+        return min(self.low_raw or low_raw, low_raw), max(self.high_raw, high_raw)
 
 
 def share(total_raw: int, part: int, whole: int) -> int:
@@ -124,7 +125,7 @@ class Ledger:
         self.put_in_raw += amount_raw
 
     def apply_fill(self, fill: Fill, margin_raw: int, margin_value_raw: int) -> Book:
-        """Folds one fill. An opening part is backed by margin in the ratio margin_raw / margin_value_raw of its cost."""
+        """Folds one fill. Its opening part is backed by margin: margin_raw / margin_value_raw of its cost."""
         book = self.book(fill.strategy, fill.instrument, fill.product)
         sign = fill.side.sign
         before = book.quantity_raw
@@ -153,11 +154,13 @@ class Ledger:
         if before == 0 or (closing and opening):
             book.opened_ns, book.tag = fill.time_ns, fill.tag
         book.low_raw = book.high_raw = 0
-        self.check()
+        self.check(book)
         return book
 
-    def check(self) -> None:
+    def check(self, book: Book) -> None:
         """Raises `LedgerError` unless the identity holds to the last digit and nothing is left behind at flat."""
+        if not book.quantity_raw and (book.cost_raw or book.margin_raw):
+            raise LedgerError(f"{book.symbol} is flat, and its cost {money(book.cost_raw)} is left behind")
         if self.cash_raw + self.cost_raw != self.put_in_raw + self.realized_raw - self.fees_raw:
             raise LedgerError(
                 f"the books do not add up: cash {money(self.cash_raw)} + cost {money(self.cost_raw)} is not "

@@ -93,7 +93,7 @@ def approve(order: Order, limits: Limits, now: Situation) -> Approved | Denied:
     """Approves an order, or says in one sentence why not. Money is tested apart, once the opening part is known."""
     reducing = min(order.quantity_raw, now.closable_raw)
     opening = order.quantity_raw - reducing
-    if order.order_type is OrderType.MARKET and not now.market_raw:
+    if order.order_type is OrderType.MARKET and not now.market_raw and order.risk_id is None:
         side = "ask" if order.side is OrderSide.BUY else "bid"
         return Denied(order, f"Price feed unavailable: no {side} known for {order.symbol}")
     if not opening:
@@ -106,7 +106,9 @@ def _opening_denied(order: Order, opening_raw: int, limits: Limits, now: Situati
     item = order.instrument
     if order.side is OrderSide.SELL and not limits.allow_short:
         held = f"{item.quantity(now.closable_raw)} {item.symbol} can be sold" if now.closable_raw else "nothing is held"
-        return f"No position to sell: {order.quantity} {item.symbol} asked, {held} by {order.strategy} in {order.product}"
+        return (
+            f"No position to sell: {order.quantity} {item.symbol} asked, {held} by {order.strategy} in {order.product}"
+        )
     if order.side is OrderSide.SELL and order.product is Product.CNC:
         return f"No position to sell: CNC shares of {item.symbol} cannot be sold short"
     if now.halted is not None:
@@ -156,8 +158,10 @@ def _band_denied(order: Order, limits: Limits, now: Situation) -> str | None:
             continue
         if not now.market_raw:
             return f"Price feed unavailable: no price of {order.symbol} to test price_band_pct with"
-        away = Decimal(divide(abs(price_raw - now.market_raw) * 10**6, now.market_raw)).scaleb(-4, EXACT)
-        if away > positive(limits.price_band_pct, "price_band_pct"):
+        distance = abs(price_raw - now.market_raw)
+        band = positive(limits.price_band_pct, "price_band_pct")
+        if distance * 100 > EXACT.multiply(band, Decimal(now.market_raw)):
+            away = Decimal(divide(distance * 10**6, now.market_raw)).scaleb(-4, EXACT)
             at = order.instrument.price(price_raw)
             return exceeded("price_band_pct", limits.price_band_pct, f"{away} % away at {at}")
     return None

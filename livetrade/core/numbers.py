@@ -11,8 +11,8 @@ Number = int | str | Decimal | float
 """What a user may write for money, a price or a quantity; a float is taken by its text."""
 
 MONEY_SCALE = 30
-MONEY_ONE = 10**MONEY_SCALE
-SHARE_QUANTUM = 10 ** (MONEY_SCALE - 12)
+MONEY_ONE: int = 10**MONEY_SCALE
+SHARE_QUANTUM: int = 10 ** (MONEY_SCALE - 12)
 """A partial close releases its share of the total cost in whole 10⁻¹² of the currency."""
 
 EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)

@@ -60,21 +60,44 @@ TABLE: dict[OrderStatus, dict[type, OrderStatus]] = {
 """From each state, the state after a request or a report; what is not listed changes nothing."""
 
 
+_SETTLES = (Modified, RequestRejected, Canceled, Expired, Rejected)
+"""After one of these no modification is on its way."""
+
+
 def after(order: Order, said: object) -> OrderStatus | None:
     """The state of `order` after a request or report, or None when it tells nothing new."""
     status = TABLE[order.status].get(type(said))
-    if status is None and isinstance(said, Accepted) and said.venue_order_id and not order.venue_order_id:
-        return order.status if order.status not in (S.INITIALIZED, S.DENIED) else None
-    if status is S.ACCEPTED and order.filled_raw:
-        return S.PARTIALLY_FILLED
-    return status
+    if status is None:
+        return order.status if _first_names(order, said) else None
+    if isinstance(said, RequestRejected) and order.status is S.PENDING_CANCEL and order.pending is not None:
+        status = S.PENDING_UPDATE  # two requests were on their way, and one answer is still to come
+    elif isinstance(said, _SETTLES) and order.filled_raw >= getattr(said, "quantity_raw", order.quantity_raw):
+        status = S.FILLED
+    elif status is S.ACCEPTED and order.filled_raw:
+        status = S.PARTIALLY_FILLED
+    return None if status is order.status and _is_known(order, said) else status
+
+
+def _first_names(order: Order, said: object) -> bool:
+    """A late acceptance still tells the venue's own id."""
+    sent = order.status not in (S.INITIALIZED, S.DENIED)
+    return sent and isinstance(said, Accepted) and bool(said.venue_order_id and not order.venue_order_id)
+
+
+def _is_known(order: Order, said: object) -> bool:
+    if isinstance(said, Triggered):
+        return order.triggered
+    if isinstance(said, Modified):
+        terms = (said.quantity_raw, said.limit_raw, said.trigger_raw)
+        return order.pending is None and terms == (order.quantity_raw, order.limit_raw, order.trigger_raw)
+    return False
 
 
 def with_fill(order: Order, fill: Fill) -> Order:
     """The order after one execution, which must be new to it."""
     filled = order.filled_raw + fill.quantity_raw
     status = order.status
-    if filled >= order.quantity_raw:
+    if fill.quantity_raw >= order.working_raw:
         status = S.FILLED
     elif status in (S.SUBMITTED, S.ACCEPTED, S.UNKNOWN):
         status = S.PARTIALLY_FILLED
@@ -102,10 +125,14 @@ def with_report(order: Order, report: object, status: OrderStatus) -> Order:
     match report:
         case Accepted():
             changes["venue_order_id"] = report.venue_order_id or order.venue_order_id
-        case Rejected() | Canceled() | Expired() | Unknown():
+        case Rejected() | Canceled() | Expired():
+            changes |= {"reason": report.reason or order.reason, "pending": None}
+        case Unknown():
             changes["reason"] = report.reason or order.reason
         case RequestRejected():
-            changes |= {"reason": report.reason, "pending": None}
+            changes["reason"] = report.reason
+            if status is not S.PENDING_UPDATE:
+                changes["pending"] = None
         case Triggered():
             changes["triggered"] = True
         case Modified():
@@ -119,6 +146,4 @@ def with_report(order: Order, report: object, status: OrderStatus) -> Order:
                 "pending": None,
                 "asked_raw": order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw),
             }
-            if order.filled_raw >= report.quantity_raw:
-                changes["status"] = S.FILLED
     return replaced(order, **changes)

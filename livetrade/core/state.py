@@ -4,11 +4,13 @@ A journal, a replica and a restart use only this half: `State.apply(event)` for 
 """
 
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from livetrade.core import events as ev
-from livetrade.core.exits import Alerts
+from livetrade.core.exits import NEVER_HIGH, Alerts
 from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
@@ -19,25 +21,38 @@ from livetrade.core.values import (
     FeedState,
     Instrument,
     Order,
-    OrderStatus,
     RiskOrder,
     Tick,
     replaced,
 )
 
 SECOND_NS = 1_000_000_000
+KEPT_ALARMS = 1000
 ENDED = (ExitStatus.FILLED, ExitStatus.FAILED, ExitStatus.CANCELED)
 
 
 class Market:
     """What the account keeps for one symbol."""
 
-    __slots__ = ("alerts", "books", "exposure_raw", "instrument", "mark_raw", "quote", "value_raw", "working")
+    __slots__ = (
+        "alerts",
+        "books",
+        "exposure_raw",
+        "high_raw",
+        "instrument",
+        "low_raw",
+        "mark_raw",
+        "quote",
+        "value_raw",
+        "working",
+    )
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.quote: Tick | None = None
         self.mark_raw = 0  # twice the price that positions are valued at; 0 while unknown
+        self.low_raw = NEVER_HIGH  # the extremes of the mark since the last fill of any of its books
+        self.high_raw = 0
         self.books: list[Book] = []
         self.working: dict[str, Order] = {}
         self.alerts = Alerts()
@@ -65,12 +80,13 @@ class State:
         self.sent_ns: deque[int] = deque()
         self.risks: dict[str, RiskOrder] = {}
         self.brackets: dict[BookKey, dict[ExitKind, RiskOrder]] = {}
+        self.closing: dict[BookKey, int] = {}
         self.halted: str | None = None
         self.feed = ev.FeedChanged(0, FeedState.NONE)
         self.day = ""
         self.day_base_raw: int | None = 0
         self.day_bases: list[tuple[str, int]] = []
-        self.alarms: list[ev.Alarm] = []
+        self.alarms: deque[ev.Alarm] = deque(maxlen=KEPT_ALARMS)
         self.order_history = OrderTable()
         self.fill_history = FillTable()
         self.equity_history = EquityTable()
@@ -94,18 +110,27 @@ class State:
         return 0 if self.day_base_raw is None else self.total_pnl_raw - self.day_base_raw
 
     def is_flat(self) -> bool:
-        return not any(market.exposure_raw or any(b.quantity_raw for b in market.books) for market in self.markets.values())
+        return not any(self.ledger.held())
 
     # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def mark(self, market: Market, mark_raw: int) -> None:
         """Values the symbol's position at a new mark. A mark by itself is no event."""
         market.mark_raw = mark_raw
+        if mark_raw < market.low_raw:  # noqa: PLR1730  min and max take three times as long, on every tick
+            market.low_raw = mark_raw
+        if mark_raw > market.high_raw:  # noqa: PLR1730
+            market.high_raw = mark_raw
         value = mark_raw * market.exposure_raw
-        self.market_value_raw += value - market.value_raw
-        market.value_raw = value
+        if value != market.value_raw:
+            self.market_value_raw += value - market.value_raw
+            market.value_raw = value
+
+    def _remember_extremes(self, market: Market) -> None:
+        """Before a fill: what the marks reached is handed to the books, which keep it until a fill of their own."""
         for book in market.books:
-            book.saw(mark_raw)
+            book.low_raw, book.high_raw = book.saw(market.low_raw, market.high_raw)
+        market.low_raw, market.high_raw = market.mark_raw or NEVER_HIGH, market.mark_raw
 
     def _revalue(self, market: Market) -> None:
         """After a fill: the exposure is another."""
@@ -144,7 +169,7 @@ class State:
     def _command_denied(self, event: ev.CommandDenied) -> None:
         """Kept for the record; it changed nothing."""
 
-    def _submit(self, event: ev.Submit) -> None:
+    def _sent(self, event: ev.Submit) -> None:
         self._put(event.order)
         self.sent_ns.append(event.ts)
         while self.sent_ns[0] <= event.ts - SECOND_NS:
@@ -169,14 +194,12 @@ class State:
         order = self.orders[fill.client_order_id]
         market = self.markets[fill.symbol]
         opening_value = fill.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
+        self._remember_extremes(market)
         book = self.ledger.apply_fill(fill, order.margin_raw, opening_value)
         if book not in market.books:
             market.books.append(book)
         self._put(with_fill(order, fill))
-        if market.quote is not None:
-            market.mark_raw = market.quote.mark_raw or market.mark_raw
         self._revalue(market)
-        book.saw(market.mark_raw)
         self.fill_history.add(fill)
 
     def _armed(self, event: ev.ExitArmed) -> None:
@@ -201,6 +224,13 @@ class State:
 
     def _alarmed(self, event: ev.Alarm) -> None:
         self.alarms.append(event)
+
+    def _close_pending(self, event: ev.ClosePending) -> None:
+        key = (event.strategy, event.symbol, event.product)
+        if event.quantity_raw:
+            self.closing[key] = event.quantity_raw
+        else:
+            self.closing.pop(key, None)
 
     def _halted(self, event: ev.Halted) -> None:
         self.halted = event.reason
@@ -240,14 +270,14 @@ class State:
             del self.brackets[key]
 
 
-_FOLD = {
+_FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.AccountOpened: State._opened,
     ev.InstrumentAdded: State._instrument,
     ev.DayStarted: State._day,
     ev.CashMoved: State._cash,
     ev.OrderDenied: State._denied,
     ev.CommandDenied: State._command_denied,
-    ev.Submit: State._submit,
+    ev.Submit: State._sent,
     ev.Modify: State._request,
     ev.Cancel: State._request,
     ev.Accepted: State._report,
@@ -266,6 +296,7 @@ _FOLD = {
     ev.ExitEnded: State._ended,
     ev.FeedChanged: State._feed,
     ev.Alarm: State._alarmed,
+    ev.ClosePending: State._close_pending,
     ev.Halted: State._halted,
     ev.Resumed: State._resumed,
     ev.EquityPoint: State._equity,

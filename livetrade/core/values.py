@@ -1,7 +1,7 @@
 """The nouns: instruments, ticks, orders, fills, exits and positions.
 
-Inside the core a price or a quantity is a *raw* integer on its instrument's decimal scale, and money is a raw integer in
-units of 10⁻³⁰ of the currency; such names end in `_raw`, times in integer nanoseconds UTC end in `_ns`. Everything
+Inside the core a price or a quantity is a *raw* integer on its instrument's decimal scale, and money is a raw integer
+in units of 10⁻³⁰ of the currency; such names end in `_raw`, times in integer nanoseconds UTC end in `_ns`. Everything
 a user touches is a property that gives a `Decimal` or an aware `datetime`, built when asked for.
 """
 
@@ -270,11 +270,13 @@ class Instrument:
         below = raw - raw % self.tick_raw
         if raw != below:
             near = " or ".join(str(self.price(p)) for p in (below, below + self.tick_raw) if p)
-            raise OrderError(f"{self.symbol}: {what} {value} is off the tick of {self.tick_size}; {near} would be on it")
+            raise OrderError(
+                f"{self.symbol}: {what} {value} is off the tick of {self.tick_size}; {near} would be on it"
+            )
         return raw
 
     def quantity_raw(self, value: Number, what: str = "quantity") -> int:
-        """A quantity that may stand in an order: positive, on the scale, a whole number of lots. Raises `OrderError`."""
+        """A quantity that may stand in an order: above zero, on the scale, in whole lots. Raises `OrderError`."""
         given = positive(value, f"{self.symbol}: {what}")
         raw = scaled(given, self.quantity_scale)
         if raw is None:
@@ -284,7 +286,9 @@ class Instrument:
         below = raw - raw % self.lot_raw
         if raw != below:
             near = " or ".join(str(self.quantity(q)) for q in (below, below + self.lot_raw) if q)
-            raise OrderError(f"{self.symbol}: {what} {value} is not a multiple of the lot of {self.lot_size}; use {near}")
+            raise OrderError(
+                f"{self.symbol}: {what} {value} is not a multiple of the lot of {self.lot_size}; use {near}"
+            )
         if raw > MAX_RAW:
             raise OrderError(f"{self.symbol}: {what} {value} is out of range")
         return raw
@@ -295,7 +299,7 @@ class Instrument:
 
 
 def default_instrument(symbol: str, zone: tzinfo = UTC) -> Instrument:
-    """What an unknown symbol is taken for: an Indian symbol in paise and whole shares, anything else with 8 decimals."""
+    """What an unknown symbol is taken for: an Indian one in paise and whole shares, anything else with 8 decimals."""
     check_symbol(symbol)
     if symbol.startswith(_INDIAN):
         kind = InstrumentKind.INDEX if symbol.endswith("-INDEX") else InstrumentKind.EQUITY
@@ -396,12 +400,12 @@ class Tick:
     @property
     def mid(self) -> float:
         if self.bid_raw and self.ask_raw:
-            return (self.bid_raw + self.ask_raw) / (2 * 10**self.instrument.scale)
+            return float((self.bid_raw + self.ask_raw) / (2 * 10**self.instrument.scale))
         return float("nan")
 
     @property
     def price(self) -> float:
-        return self.last_raw / 10**self.instrument.scale if self.last_raw else self.mid
+        return float(self.last_raw / 10**self.instrument.scale) if self.last_raw else self.mid
 
     @property
     def mark_raw(self) -> int:
@@ -512,6 +516,10 @@ class Order:
         return self.instrument.symbol
 
     @property
+    def book_key(self) -> tuple[str, str, Product]:
+        return self.strategy, self.instrument.symbol, self.product
+
+    @property
     def quantity(self) -> Decimal:
         return self.instrument.quantity(self.quantity_raw)
 
@@ -522,6 +530,12 @@ class Order:
     @property
     def leaves_raw(self) -> int:
         return self.quantity_raw - self.filled_raw
+
+    @property
+    def working_raw(self) -> int:
+        """The most that may still fill, a modification that is on its way included."""
+        changed = self.pending.quantity_raw if self.pending else 0
+        return max(self.quantity_raw, changed) - self.filled_raw
 
     @property
     def limit_price(self) -> Decimal | None:
@@ -546,7 +560,8 @@ class Order:
     def slippage_raw(self) -> int | None:
         if self.avg_raw is None or not self.reference_raw:
             return None
-        return self.side.sign * (self.avg_raw - self.reference_raw * 10 ** (MONEY_SCALE - self.instrument.scale))
+        step: int = 10 ** (MONEY_SCALE - self.instrument.scale)
+        return self.side.sign * (self.avg_raw - self.reference_raw * step)
 
     @property
     def slippage(self) -> Decimal | None:
@@ -575,11 +590,11 @@ class Order:
 
     @property
     def blocked_raw(self) -> int:
-        """Money blocked for the opening part that has not filled yet."""
-        if not self.margin_raw or self.status in FINAL:
+        """Money blocked for the opening part that has not filled yet; the larger while a modification is on its way."""
+        if self.status in FINAL:
             return 0
-        left = min(self.opening_raw, self.leaves_raw)
-        return divide(self.margin_raw * left, self.opening_raw)
+        blocked = _blocked(self, self.filled_raw)
+        return max(blocked, _blocked(self.pending, self.filled_raw)) if self.pending else blocked
 
     @property
     def terms(self) -> tuple[object, ...]:
@@ -604,6 +619,11 @@ class Order:
             f"Order({self.client_order_id} {self.side} {self.quantity} {self.symbol} {self.order_type}{at_price} "
             f"{self.status}{filled}{reason})"
         )
+
+
+def _blocked(terms: "Order | Change", filled_raw: int) -> int:
+    left = min(terms.opening_raw, terms.quantity_raw - filled_raw)
+    return divide(terms.margin_raw * left, terms.opening_raw) if left > 0 else 0
 
 
 FINAL = frozenset(
@@ -761,4 +781,3 @@ def replaced(value: T, **changes: Any) -> T:
     for name in kind.__slots__:  # type: ignore[attr-defined]
         object.__setattr__(copy, name, changes[name] if name in changes else getattr(value, name))
     return copy
-

@@ -38,10 +38,10 @@ class Venue:
         self._taken: dict[tuple[str, OrderSide], tuple[Tick, int]] = {}
 
     def due_ns(self, order: Order) -> int | None:
-        """When the order's request that is on its way arrives; None when none is."""
-        if order.status in (OrderStatus.SUBMITTED, OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL):
-            return order.requested_ns + self.latency_ns
-        return None
+        """When the order's next request that is on its way arrives; None when none is. Requests arrive in turn."""
+        if order.status not in (OrderStatus.SUBMITTED, OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL):
+            return None
+        return (order.requested_ns if order.venue_order_id else order.created_ns) + self.latency_ns
 
     def advance(self, order: Order, quote: Tick | None, ts: int) -> list[Report]:
         """What the venue says of one open order at `ts`; asked again until it says nothing more."""
@@ -53,11 +53,11 @@ class Venue:
         return []
 
     def _answer(self, order: Order, ts: int) -> Report:
-        if order.status is OrderStatus.PENDING_CANCEL:
-            return Canceled(ts, order.client_order_id)
-        change = order.pending
-        if change is None:
+        if not order.venue_order_id:
             return Accepted(ts, order.client_order_id, f"SIM{order.client_order_id}")
+        change = order.pending
+        if change is None or order.status is OrderStatus.PENDING_CANCEL:
+            return Canceled(ts, order.client_order_id)
         return Modified(ts, order.client_order_id, change.quantity_raw, change.limit_raw, change.trigger_raw)
 
     def expire(self, order: Order, ts: int) -> list[Report]:
@@ -124,7 +124,7 @@ class Venue:
         seen, taken = self._taken.get(key, (quote, 0))
         if seen is not quote:
             taken = 0
-        quantity = min(order.leaves_raw, max(0, shown - taken))
-        quantity -= quantity % order.instrument.lot_raw
+        quantity = max(0, shown - taken)
+        quantity = min(order.leaves_raw, quantity - quantity % order.instrument.lot_raw)
         self._taken[key] = (quote, taken + quantity)
         return quantity

@@ -1,0 +1,174 @@
+"""How commands are answered: a handle waits until its orders have come to rest, or its time is over."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from livetrade.core import events as ev
+from livetrade.core.account import Account
+from livetrade.core.numbers import money
+from livetrade.core.values import FINAL, Order, OrderStatus, OrderType, TimeInForce
+from livetrade.surface import OrderHandle, OrderResult
+
+ANSWER_NS = 5_000_000_000
+"""An order command is answered after this much engine time at the latest."""
+
+Settled = Callable[[Order], bool]
+
+
+class Waiting:
+    """A handle, the orders it waits for, and when they have come far enough."""
+
+    __slots__ = ("deadline_ns", "done", "handle", "ids", "settled", "told")
+
+    def __init__(
+        self, handle: OrderHandle, ids: Sequence[str], settled: Settled, done: frozenset[OrderStatus], deadline_ns: int
+    ) -> None:
+        self.handle = handle
+        self.ids = tuple(ids)
+        self.settled = settled
+        self.done = done  # the states in which an order has done what was asked
+        self.deadline_ns = deadline_ns
+        self.told = ""
+
+
+class Answers:
+    """The handles of one engine that wait for an answer. Lives on the engine's thread."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._waiting: dict[str, list[Waiting]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def all(self) -> list[Waiting]:
+        return list({id(waiting): waiting for group in self._waiting.values() for waiting in group}.values())
+
+    def awaited(self) -> int:
+        """How many of the handles somebody waits for now."""
+        return sum(waiting.handle.is_awaited for waiting in self.all())
+
+    def take(self, command: ev.Command, events: Sequence[ev.Event], handle: OrderHandle, now_ns: int) -> None:
+        """Answers a command whose events are durable, or keeps its handle until its orders have come to rest."""
+        denied = next((event for event in events if isinstance(event, ev.CommandDenied)), None)
+        if denied is not None:
+            handle.resolve(OrderResult(False, denied.reason, self._account.orders.get(denied.client_order_id or "")))
+            return
+        ids, settled, done = _awaited_by(command, events)
+        told = _told(command)
+        if ids:
+            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS), told)
+        else:
+            handle.resolve(OrderResult(True, told, None))
+
+    def follow(self, handle: OrderHandle, order_id: str | None, status: OrderStatus, deadline_ns: int) -> None:
+        """Keeps `handle` until the order is `status`, or final."""
+        if order_id is None or order_id not in self._account.orders:
+            handle.resolve(OrderResult(False, "there is no order to wait for", None))
+            return
+        reached = partial(_has_reached, status)
+        self.wait(Waiting(handle, [order_id], reached, frozenset({status}), deadline_ns), f"{order_id} is {status}")
+
+    def wait(self, waiting: Waiting, told: str) -> None:
+        waiting.told = told
+        if not self._resolve(waiting):
+            for order_id in waiting.ids:
+                self._waiting.setdefault(order_id, []).append(waiting)
+
+    def order_changed(self, order: Order) -> None:
+        for waiting in self._waiting.get(order.client_order_id, ())[:]:
+            self._resolve(waiting)
+
+    def overdue(self, now_ns: int) -> None:
+        """Answers what has waited too long."""
+        for waiting in self.all():
+            if now_ns >= waiting.deadline_ns:
+                self._resolve(waiting, why="no answer yet")
+
+    def end(self, why: str) -> None:
+        """Answers everything that still waits: nothing more will happen."""
+        for waiting in self.all():
+            self._resolve(waiting, why=why)
+
+    def _resolve(self, waiting: Waiting, why: str = "") -> bool:
+        orders = [self._account.orders[order_id] for order_id in waiting.ids]
+        if not why and not all(waiting.settled(order) for order in orders):
+            return False
+        for order_id in waiting.ids:
+            rest = [other for other in self._waiting.get(order_id, ()) if other is not waiting]
+            if rest:
+                self._waiting[order_id] = rest
+            else:
+                self._waiting.pop(order_id, None)
+        waiting.handle.resolve(_result(orders, waiting, why))
+        return True
+
+
+_WORKING = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
+_PLACED = _WORKING | {OrderStatus.FILLED}
+_GONE = frozenset({OrderStatus.CANCELED, OrderStatus.FILLED, OrderStatus.EXPIRED})
+
+
+def _is_final(order: Order) -> bool:
+    return order.status in FINAL
+
+
+def _at_rest(order: Order) -> bool:
+    """Has a new or changed order come as far as its answer waits for?"""
+    if order.status in FINAL:
+        return True
+    if order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC:
+        return False
+    return order.status in _WORKING
+
+
+def _has_reached(status: OrderStatus, order: Order) -> bool:
+    return order.status is status or order.status in FINAL
+
+
+def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[str], Settled, frozenset[OrderStatus]]:
+    """The orders that a command's answer waits for, when they are far enough, and which ends are what was asked."""
+    if isinstance(command, ev.SubmitOrder | ev.ModifyOrder):
+        return [command.client_order_id], _at_rest, _PLACED
+    if isinstance(command, ev.CancelOrder):
+        return [command.client_order_id], _is_final, frozenset({OrderStatus.CANCELED})
+    if isinstance(command, ev.ClosePosition):
+        sent = [e.order.client_order_id for e in events if isinstance(e, ev.Submit | ev.OrderDenied)]
+        return sent, _is_final, frozenset({OrderStatus.FILLED})
+    return [event.client_order_id for event in events if isinstance(event, ev.Cancel)], _is_final, _GONE
+
+
+def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
+    last = orders[-1]
+    failed = next((order for order in orders if order.status not in waiting.done), None)
+    if failed is None:
+        return OrderResult(True, waiting.told or _done(last), last)
+    filled = f", filled {failed.filled_qty} of {failed.quantity}" if failed.filled_raw else ""
+    if failed.is_open:
+        message = f"Not confirmed: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"
+    else:
+        message = (failed.reason or str(failed.status)) + filled
+    return OrderResult(False, message, failed)
+
+
+def _done(order: Order) -> str:
+    if order.status is OrderStatus.FILLED:
+        verb = "Bought" if order.side.sign > 0 else "Sold"
+        return f"{verb} {order.filled_qty} {order.symbol} at {order.avg_price}"
+    return f"Accepted: {order.side} {order.quantity} {order.symbol} {order.order_type}"
+
+
+def _told(command: ev.Command) -> str:
+    """What a command's success is told as; an order tells it itself."""
+    texts: dict[type, Callable[..., str]] = {
+        ev.SubmitOrder: lambda _: "",
+        ev.ModifyOrder: lambda c: f"Modified {c.client_order_id}",
+        ev.CancelOrder: lambda c: f"Canceled {c.client_order_id}",
+        ev.CancelAll: lambda c: "Canceled all working orders" + (f" of {c.symbol}" if c.symbol else ""),
+        ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
+        ev.ClosePosition: lambda c: f"Closed {c.symbol or 'everything'}",
+        ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
+        ev.Resume: lambda _: "Trading goes on",
+        ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",
+    }
+    return texts[type(command)](command)

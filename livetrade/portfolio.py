@@ -1,0 +1,165 @@
+"""Figures read from an account between two events: the portfolio's P&L and its parts, positions, watched exits."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from livetrade.core.account import Account
+from livetrade.core.exits import watched
+from livetrade.core.ledger import Book
+from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
+from livetrade.core.state import Market
+from livetrade.core.values import ExitKind, Fill, Instrument, Position, Product, RiskOrder, average
+
+_PNL_FIELDS = (
+    "portfolio_value",
+    "cash",
+    "realized_pnl",
+    "unrealized_pnl",
+    "total_pnl",
+    "total_pnl_percent",
+    "day_pnl",
+    "fees",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioPnl:
+    """The figures behind `pnl()`, in raw money."""
+
+    portfolio_value: int
+    cash: int
+    realized_pnl: int
+    unrealized_pnl: int
+    total_pnl: int
+    day_pnl: int
+    fees: int
+    put_in: int
+
+    @classmethod
+    def of(cls, account: Account) -> "PortfolioPnl":
+        ledger = account.ledger
+        return cls(
+            account.portfolio_value_raw,
+            ledger.cash_raw,
+            ledger.realized_raw,
+            account.unrealized_raw,
+            account.total_pnl_raw,
+            account.day_pnl_raw,
+            ledger.fees_raw,
+            ledger.put_in_raw,
+        )
+
+    def as_dict(self) -> dict[str, Decimal]:
+        """Decimals by name; total_pnl_percent is of the money put in, half-even at six decimals."""
+        percent = divide(self.total_pnl * 10**8, self.put_in) if self.put_in > 0 else 0
+        figures = {name: money(getattr(self, name)) for name in _PNL_FIELDS if name != "total_pnl_percent"}
+        figures["total_pnl_percent"] = to_decimal(percent, 6)
+        return {name: figures[name] for name in _PNL_FIELDS}
+
+
+def risk_rows(account: Account) -> list[tuple[RiskOrder, int]]:
+    rows = []
+    for risk in account.risks.values():
+        market = account.markets[risk.symbol]
+        rows.append((risk, watched(market.quote, risk.long, account.trigger_by)))
+    return rows
+
+
+LABELS: dict[str, Callable[[Book], str]] = {
+    "symbol": lambda book: book.symbol,
+    "strategy": lambda book: book.strategy,
+    "product": lambda book: book.product,
+}
+
+
+def position_rows(account: Account, label: Callable[[Book], str]) -> list[tuple[str, Product, Position]]:
+    """(strategy, product, position) for each group of books in a symbol that share a label."""
+    rows: list[tuple[str, Product, Position]] = []
+    for _, market in sorted(account.markets.items()):
+        groups: dict[str, list[Book]] = {}
+        for book in market.books:
+            groups.setdefault(label(book), []).append(book)
+        for books in groups.values():
+            position = _position_of(account, market.instrument, market, books)
+            rows.append((books[0].strategy, books[0].product, position))
+    return rows
+
+
+def position(account: Account, item: Instrument, market: Market | None) -> Position:
+    return _position_of(account, item, market, market.books if market else [])
+
+
+def _position_of(account: Account, item: Instrument, market: Market | None, books: Sequence[Book]) -> Position:
+    """The sum of some books of one symbol."""
+    quantity = sum(book.quantity_raw for book in books)
+    cost = sum(book.cost_raw for book in books)
+    realized = sum(book.realized_raw for book in books)
+    fees = sum(book.fees_raw for book in books)
+    mark = market.mark_raw if market else 0
+    if market and market.quote is not None and not market.exposure_raw:
+        mark = market.quote.mark_raw  # a flat symbol is not marked tick by tick
+    value = sum(book.market_value_raw(mark) for book in books)
+    opened = [book.opened_ns for book in books if book.quantity_raw]
+    exits = {risk.kind: risk for book in books for risk in account.brackets.get(book.key, {}).values()}
+    stop = exits.get(ExitKind.STOP_LOSS) or exits.get(ExitKind.TRAILING_STOP)
+    target = exits.get(ExitKind.TAKE_PROFIT)
+    percent = to_decimal(divide((value - cost) * 10**8, abs(cost)), 6) if cost else None
+    return Position(
+        symbol=item.symbol,
+        quantity=item.quantity(quantity),
+        avg_price=money(average(item, cost, quantity)) if quantity else None,
+        last_price=money(mark * 10 ** (MONEY_SCALE - item.scale) // 2) if mark else None,
+        market_value=money(value),
+        cost_basis=money(cost),
+        unrealized_pnl=money(value - cost),
+        realized_pnl=money(realized),
+        fees=money(fees),
+        total_pnl=money(realized + value - cost - fees),
+        unrealized_pnl_pct=percent,
+        stop_loss_price=stop.trigger_price if stop else None,
+        take_profit_price=target.trigger_price if target else None,
+        opened_at=at(min(opened), account.zone) if opened else None,
+    )
+
+
+def _book_pnl(account: Account, book: Book) -> int:
+    market = account.markets[book.symbol]
+    return book.realized_raw - book.fees_raw + book.market_value_raw(market.mark_raw) - book.cost_raw
+
+
+def _by_book(key: Callable[[Book], str]) -> Callable[[Account], dict[Any, int]]:
+    def parts(account: Account) -> dict[Any, int]:
+        sums: dict[Any, int] = {}
+        for book in account.ledger.books.values():
+            sums[key(book)] = sums.get(key(book), 0) + _book_pnl(account, book)
+        return sums
+
+    return parts
+
+
+def _by_tag(account: Account) -> dict[Any, int]:
+    """Realized P&L and fees by the tag of each fill, what is open by the tag that opened it."""
+    sums: dict[Any, int] = {}
+    for fill in account.fill_history.columns["fill"]:
+        assert isinstance(fill, Fill)
+        sums[fill.tag] = sums.get(fill.tag, 0) + fill.realized_raw - fill.fees_raw
+    for book in account.ledger.held():
+        open_pnl = book.market_value_raw(account.markets[book.symbol].mark_raw) - book.cost_raw
+        sums[book.tag] = sums.get(book.tag, 0) + open_pnl
+    return sums
+
+
+def _by_date(account: Account) -> dict[Any, int]:
+    bases = [*account.day_bases, ("", account.total_pnl_raw)]
+    return {day: following - base for (day, base), (_, following) in pairwise(bases)}
+
+
+PARTS: dict[str, Callable[[Account], dict[Any, int]]] = {
+    "strategy": _by_book(lambda book: book.strategy),
+    "tag": _by_tag,
+    "symbol": _by_book(lambda book: book.symbol),
+    "date": _by_date,
+}

@@ -1,0 +1,140 @@
+"""From what a user wrote to raw integers: the arguments of the commands, checked where they were written."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from enum import StrEnum
+from math import isnan
+from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
+
+from livetrade.core.numbers import Number, positive
+from livetrade.core.values import ExitKind, ExitTerm, Instrument, Product, TimeInForce, check_symbol
+from livetrade.errors import OrderError
+
+E = TypeVar("E", bound=StrEnum)
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9]{1,30}")
+
+
+class MarketTerms(TypedDict, total=False):
+    """What every order method takes by keyword, beside its own arguments."""
+
+    stop_loss_price: Number | None
+    take_profit_price: Number | None
+    stop_loss_pct: Number | None
+    take_profit_pct: Number | None
+    trailing_stop: Number | None
+    trailing_stop_pct: Number | None
+    lots: Number | None
+    product: Product | str
+    tag: str
+    client_order_id: str | None
+
+
+class RestingTerms(MarketTerms, total=False):
+    time_in_force: TimeInForce | str
+
+
+def spelled_out(method: F) -> F:
+    """Writes the keywords of `**terms` into the signature that `help()` and completion show."""
+    shown = inspect.signature(method)
+    *named, terms = shown.parameters.values()
+    defaults = {"product": "INTRADAY", "tag": "", "time_in_force": "DAY"}
+    kind = get_args(terms.annotation)[0]
+    spelled = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=hint)
+        for name, hint in get_type_hints(kind).items()
+    ]
+    method.__signature__ = shown.replace(parameters=[*named, *spelled])  # type: ignore[attr-defined]
+    return method
+
+
+class Filters(TypedDict, total=False):
+    """What a DataFrame may be narrowed to. since is inclusive, until exclusive; both may be "today"."""
+
+    symbol: str | list[str] | None
+    strategy: str | list[str] | None
+    tag: str | list[str] | None
+    since: date | datetime | str | None
+    until: date | datetime | str | None
+
+
+def member(kind: type[E], value: object, what: str) -> E:
+    try:
+        return kind(str(value).upper())
+    except ValueError:
+        raise OrderError(f"{what} must be one of {', '.join(kind)}, not {value!r}") from None
+
+
+def is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, float) and isnan(value))
+
+
+def text(value: object, what: str) -> str:
+    if not isinstance(value, str) or len(value) > 200:
+        raise OrderError(f"{what} must be a text of at most 200 characters, not {value!r}")
+    return value
+
+
+def optional_symbol(symbol: str | None) -> str | None:
+    return None if symbol is None else check_symbol(symbol)
+
+
+def client_id(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
+        raise OrderError(f"client_order_id must be 1 to 30 letters and digits, not {value!r}")
+    return value
+
+
+def order_quantity(item: Instrument, quantity: Number | None, lots: Number | None) -> int:
+    if (quantity is None) is (lots is None):
+        raise OrderError(f"{item.symbol}: give a quantity or lots{', not both' if lots is not None else ''}")
+    if lots is None:
+        return item.quantity_raw(quantity)  # type: ignore[arg-type]
+    count = positive(lots, f"{item.symbol}: lots")
+    if count != int(count):
+        raise OrderError(f"{item.symbol}: lots must be a whole number, not {lots}")
+    return item.quantity_raw(count * item.lot_size)
+
+
+_EXITS = {
+    "stop_loss_price": (ExitKind.STOP_LOSS, "price"),
+    "stop_loss_pct": (ExitKind.STOP_LOSS, "pct"),
+    "take_profit_price": (ExitKind.TAKE_PROFIT, "price"),
+    "take_profit_pct": (ExitKind.TAKE_PROFIT, "pct"),
+    "trailing_stop": (ExitKind.TRAILING_STOP, "amount"),
+    "trailing_stop_pct": (ExitKind.TRAILING_STOP, "pct"),
+}
+
+
+def exit_terms(item: Instrument, given: Mapping[str, Any]) -> tuple[ExitTerm, ...]:
+    unknown = [name for name in given if name not in _EXITS]
+    if unknown:
+        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(_EXITS)}")
+    terms: dict[ExitKind, ExitTerm] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        kind, how = _EXITS[name]
+        if kind in terms:
+            raise OrderError(f"{item.symbol}: the {kind} is given twice")
+        terms[kind] = exit_term(item, kind, **{how: value})
+    return tuple(terms.values())
+
+
+def exit_term(
+    item: Instrument,
+    kind: ExitKind,
+    price: Number | None = None,
+    pct: Number | None = None,
+    amount: Number | None = None,
+) -> ExitTerm:
+    if price is not None:
+        return ExitTerm(kind, price_raw=item.order_price_raw(price, f"{kind} price"))
+    if amount is not None:
+        return ExitTerm(kind, amount_raw=item.price_raw(amount, f"{kind} amount"))
+    return ExitTerm(kind, pct=positive(pct, f"{item.symbol}: {kind} percentage"))  # type: ignore[arg-type]
