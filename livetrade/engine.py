@@ -37,6 +37,7 @@ from livetrade.core.values import (
     Tick,
 )
 from livetrade.errors import EngineClosedError, JournalError, OrderError
+from livetrade.frames import View
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal, MemoryJournal
@@ -44,7 +45,8 @@ from livetrade.nested import refuse_broken_patch
 from livetrade.ports import Broker, Feed
 from livetrade.snapshot import Meter, panel_snapshot
 from livetrade.stream import LivePriceStream
-from livetrade.surface import OrderHandle, OrderResult, Surface
+from livetrade.surface import OrderHandle, OrderResult, Surface, view_of
+from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 
 T = TypeVar("T")
@@ -113,7 +115,10 @@ class LiveTradingEngine(Surface):
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._requests: deque[ev.Request] = deque()
         self._meter = Meter()
-        self._recorded = feed is not None and feed.recorded
+        self._ticklog = TickLog()
+        start_ns = None if feed is None else feed.start_ns(self._zone)
+        self._recorded = start_ns is not None
+        self._start_ns = start_ns or 0
         self._feed_ended = False
         self._clock_offset = time_ns() - monotonic_ns()
         self._timer: asyncio.TimerHandle | None = None
@@ -135,7 +140,7 @@ class LiveTradingEngine(Surface):
 
     @staticmethod
     def _check_arguments(
-        cash: Number | None, feed: Feed | None, broker: Broker | None, fees: Fees, trigger_by: str, name: str
+        cash: Number | None, feed: Feed | None, broker: Broker | None, fees: Fees, trigger_by: str, name: object
     ) -> None:
         if cash is None and (broker is None or not broker.real):
             raise OrderError("a paper engine needs opening cash: LiveTradingEngine(500_000)")
@@ -214,7 +219,7 @@ class LiveTradingEngine(Surface):
     def now_ns(self) -> int:
         """The engine's clock. On a recording it is the recording's time, and stands still between its ticks."""
         if self._recorded:
-            return max(self.account.ts, getattr(self._feed, "start_ns", 0))
+            return max(self.account.ts, self._start_ns)
         return max(time_ns(), self.account.ts)
 
     def _take_posted_tick(self, tick: Tick) -> None:
@@ -236,11 +241,11 @@ class LiveTradingEngine(Surface):
             return
         if account.ticks != before:
             self._meter.ticks += 1
-            hub = self.stream.hub
-            if hub.active:
-                quote = account.markets[tick.instrument.symbol].quote
-                if quote is not None:
-                    hub.publish(quote)
+            quote = account.markets[tick.instrument.symbol].quote
+            if quote is not None:
+                self._ticklog.add(quote)
+                if self.stream.hub.active:
+                    self.stream.hub.publish(quote)
         if events:
             self._publish(events)
 
@@ -377,11 +382,14 @@ class LiveTradingEngine(Surface):
     def last_quote(self, symbol: str) -> Tick | None:
         return self._read(lambda account: _quote(account, symbol))
 
-    def all_quotes(self) -> list[Tick]:
-        return self._read(lambda account: [m.quote for m in account.markets.values() if m.quote is not None])
+    def all_quotes(self) -> tuple[list[Tick], View]:
+        return self._read(lambda account: (_quotes(account), view_of(account)))
 
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
+
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
+        return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))
 
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
         handle = OrderHandle(what, self._follow)
@@ -531,7 +539,7 @@ class LiveTradingEngine(Surface):
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
         self._inbox.wait_for_end(CLOSE_SECONDS)
-        self.stream.detach([m.quote for m in self.account.markets.values() if m.quote is not None])
+        self.stream.detach(_quotes(self.account))
         self._user.stop(CLOSE_SECONDS / 3)
         with _engines_lock:
             if _engines.get(self.name) is self:
@@ -664,6 +672,10 @@ def _journal(journal: Journal | None, broker: Broker) -> Journal:
     if isinstance(journal, MemoryJournal):
         return journal
     raise JournalError(f"journal must be a journal object such as MemoryJournal(), not {journal!r}")
+
+
+def _quotes(account: Account) -> list[Tick]:
+    return [market.quote for market in account.markets.values() if market.quote is not None]
 
 
 def _quote(account: Account, symbol: str) -> Tick | None:

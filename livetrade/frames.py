@@ -38,6 +38,7 @@ from livetrade.core.values import (
     Product,
     RiskOrder,
     Source,
+    Tick,
     TimeInForce,
     average,
 )
@@ -177,6 +178,16 @@ _ROUND_TRIPS: _Schema = {
     "exit_source": Source,
 }
 _TICKS: _Schema = {"symbol": "text", "bid": "number", "ask": "number", "last": "number", "volume": "number"}
+_QUOTES: _Schema = {
+    "bid": "number",
+    "ask": "number",
+    "last": "number",
+    "volume": "number",
+    "bid_size": "number",
+    "ask_size": "number",
+    "time": "time",
+    "received": "time",
+}
 _BARS: _Schema = {"open": "number", "high": "number", "low": "number", "close": "number", "volume": "number"}
 
 
@@ -418,6 +429,28 @@ def ticks(
     return _Maker(view, exact, rows).frame(_TICKS, shown, index="time")
 
 
+def quotes(ticks: Iterable[Tick], view: View, *, exact: Exact = False) -> "pd.DataFrame":
+    """A row a symbol: its last quote. time: the source's own, else when it was received."""
+    ticks = list(ticks)
+    shown: dict[str, Any] = {
+        name: [getattr(tick, name) for tick in ticks] for name, kind in _QUOTES.items() if kind == "number"
+    }
+    shown["symbol"] = [tick.symbol for tick in ticks]
+    shown["time"] = [tick.time_ns or tick.received_ns for tick in ticks]
+    shown["received"] = [tick.received_ns for tick in ticks]
+    return _Maker(view, exact).frame(_QUOTES, shown, "symbol")
+
+
+def series(figures: Mapping[str, Decimal], name: str, *, index: str = "", exact: bool = False) -> "pd.Series[Any]":
+    """Figures by their name, as float64 or as `Decimal` objects."""
+    import pandas as pd
+
+    labels = pd.Index(list(figures), dtype="str", name=index or None)
+    if exact:
+        return pd.Series(list(figures.values()), index=labels, name=name, dtype=object)
+    return pd.Series([float(figure) for figure in figures.values()], index=labels, name=name, dtype="float64")
+
+
 def bars(
     columns: Columns, instrument: Instrument, view: View, where: Where, freq: Any, *, exact: Exact = False
 ) -> "pd.DataFrame":
@@ -637,18 +670,18 @@ class _Maker:
         return self.category(kind, data)
 
     def pick(self, data: Any) -> Any:
-        """The chosen rows of a column of numbers; never its own memory."""
+        """The chosen rows of a column of numbers; it may be the column's own memory."""
         import numpy as np
 
-        copied = np.array(data, dtype=None if len(data) else getattr(data, "typecode", np.int64))
-        return copied if self.rows is None else copied[self.rows]
+        numbers = np.asarray(data, dtype=None if len(data) else getattr(data, "typecode", np.int64))
+        return numbers if self.rows is None else numbers[self.rows]
 
     def times(self, data: Any) -> "pd.DatetimeIndex":
         import numpy as np
         import pandas as pd
 
         ns = self.pick(data)
-        ns[ns == 0] = np.iinfo(np.int64).min  # NaT
+        ns = np.where(ns == 0, np.iinfo(np.int64).min, ns)  # NaT
         return pd.DatetimeIndex(ns.view("M8[ns]")).tz_localize("UTC").tz_convert(self.view.zone)
 
     def category(self, kind: type[StrEnum], data: Any) -> "pd.Categorical":
@@ -657,7 +690,7 @@ class _Maker:
         if isinstance(data, list):
             numbers = {member: number for number, member in enumerate(kind)}
             data = array("b", [numbers[member] for member in data])
-        return pd.Categorical.from_codes(self.pick(data), dtype=_categories(kind), validate=False)
+        return pd.Categorical.from_codes(self.pick(data).copy(), dtype=_categories(kind), validate=False)
 
     def text(self, data: Text | list[str]) -> Any:
         import numpy as np
@@ -693,7 +726,7 @@ class _Maker:
 
         codes, raws = self.pick(data.codes), data.raws
         if not self.exact:
-            return np.array(data.floats)[codes]
+            return np.asarray(data.floats)[codes]
         if len(codes) < len(raws):
             used, codes = np.unique(codes, return_inverse=True)
             raws = [raws[code] for code in used]

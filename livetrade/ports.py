@@ -43,12 +43,11 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Feed(Protocol):
-    """A source of ticks.
+    """A source of ticks."""
 
-    recorded: the engine's clock is the recording's, that is the `received_ns` of its ticks, and not the machine's.
-    """
-
-    recorded: bool
+    def start_ns(self, zone: tzinfo) -> int | None:
+        """None for live prices. For a recording its first time (naive times are in `zone`): the engine's clock is then
+        the recording's, that is the `received_ns` of its ticks, and not the machine's."""
 
     async def run(self, sink: Sink) -> None:
         """Delivers ticks until there are no more, or until it is cancelled (then it closes what it opened)."""

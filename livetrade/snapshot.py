@@ -64,7 +64,8 @@ def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int)
     markets = [m for s, m in sorted(account.markets.items()) if (m.position_raw if symbols is None else s in symbols)]
     history = account.equity_history
     values = history.amounts["portfolio_value"].floats
-    curve = [values[number] for number in history.columns["portfolio_value"][-EQUITY_POINTS:]]
+    codes: Any = history.columns["portfolio_value"][-EQUITY_POINTS:]
+    curve = [values[code] for code in codes]
     return {
         "currency": account.currency,
         "as_of": now_ns // 1_000_000,

@@ -39,8 +39,8 @@ class Owner(Protocol):
     def last_quote(self, symbol: str) -> Tick | None:
         """The merged quote, everything the caller posted before included."""
 
-    def all_quotes(self) -> list[Tick]:
-        """The merged quote of each symbol that has one."""
+    def all_quotes(self) -> tuple[list[Tick], frames.View]:
+        """The merged quote of each symbol that has one, and when they were looked at."""
 
 
 class LivePriceStream:
@@ -156,10 +156,15 @@ class LivePriceStream:
         owner = self._owner
         return self._quotes.get(symbol) if owner is None else owner.last_quote(symbol)
 
-    def quotes(self) -> "pd.DataFrame":
+    def quotes(self, *, exact: frames.Exact = False) -> "pd.DataFrame":
         """A DataFrame indexed by symbol: bid, ask, last, volume, bid_size, ask_size, time, received."""
         owner = self._owner
-        return frames.quotes(list(self._quotes.values()) if owner is None else owner.all_quotes(), self.zone)
+        quotes, view = owner.all_quotes() if owner is not None else self._own_quotes()
+        return frames.quotes(quotes, view, exact=exact)
+
+    def _own_quotes(self) -> tuple[list[Tick], frames.View]:
+        quotes = list(self._quotes.values())
+        return quotes, frames.View(self.zone, 0, max([quote.received_ns for quote in quotes], default=0))
 
     def ticks(self, symbol: str | None = None) -> "TickReader":
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""

@@ -114,6 +114,10 @@ class Surface(ABC):
     def _read(self, question: Callable[[Account], T]) -> T:
         """Asks the account between two events. What `question` gives back must not be changed by anybody later."""
 
+    @abstractmethod
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], frames.View]:
+        """The latest ticks of a symbol, in columns."""
+
     @property
     @abstractmethod
     def mode(self) -> str:
@@ -355,13 +359,18 @@ class Surface(ABC):
     # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def positions(
-        self, *, closed: bool = False, by: str = "symbol", symbol: str | None = None, exact: Exact = False
+        self,
+        *,
+        closed: bool = False,
+        by: Literal["symbol", "strategy", "product"] = "symbol",
+        symbol: str | None = None,
+        exact: Exact = False,
     ) -> "pd.DataFrame":
         """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`."""
         label = portfolio.LABELS.get(by)
         if label is None:
             raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
-        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), _view(account)))
+        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), view_of(account)))
         kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
         return frames.positions(kept, view, by=by, exact=exact)
 
@@ -371,31 +380,45 @@ class Surface(ABC):
 
         Filters: symbol, strategy, tag, since, until (dates, datetimes, texts; since="today" works).
         """
-        columns, view = self._read(lambda account: (account.order_history.copy(), _view(account)))
+        columns, view = self._read(lambda account: (account.order_history.copy(), view_of(account)))
         return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
 
     @spelled_out
     def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row a fill, indexed by time. Filters as `orders`."""
-        columns, view = self._read(lambda account: (account.fill_history.copy(), _view(account)))
+        columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
         return frames.fills(columns, view, frames.Where(**where), exact=exact)
 
     @spelled_out
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too."""
-        rows, view = self._read(lambda account: (portfolio.risk_rows(account), _view(account)))
+        rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
         return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
 
     @spelled_out
     def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
-        columns, view = self._read(lambda account: (account.equity_history.copy(), _view(account)))
+        columns, view = self._read(lambda account: (account.equity_history.copy(), view_of(account)))
         return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
+
+    def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
+        """The latest ticks of a symbol, indexed by time: symbol, bid, ask, last, volume (at least the last 50,000)."""
+        item = self.stream.instrument(symbol)
+        columns, view = self._read_ticks(item.symbol)
+        return frames.ticks(columns, item, view, frames.Where(since=since, until=until), exact=exact)
+
+    def bars(
+        self, symbol: str, freq: str = "1min", *, since: When = None, until: When = None, exact: Exact = False
+    ) -> "pd.DataFrame":
+        """Open, high, low, close and volume of the latest ticks of a symbol; left-labelled, empty bars left out."""
+        item = self.stream.instrument(symbol)
+        columns, view = self._read_ticks(item.symbol)
+        return frames.bars(columns, item, view, frames.Where(since=since, until=until), freq, exact=exact)
 
     @spelled_out
     def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
-        fills, view = self._read(lambda account: (account.fill_history.copy()["fill"], _view(account)))
+        fills, view = self._read(lambda account: (account.fill_history.copy()["fill"], view_of(account)))
         return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
 
     def export(self, path: str | Path, since: When = None) -> list[Path]:
@@ -411,7 +434,7 @@ class Surface(ABC):
             "equity": self.equity(since=since),
             "round_trips": self.round_trips(since=since),
         }
-        return frames.export(path, tables, self._read(_view))
+        return frames.export(path, tables)
 
     # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -454,5 +477,5 @@ class Surface(ABC):
         return Panel(self, fps=fps, symbols=symbols)  # type: ignore[arg-type]
 
 
-def _view(account: Account) -> frames.View:
+def view_of(account: Account) -> frames.View:
     return frames.View(account.zone, account.seq, account.ts)

@@ -38,7 +38,7 @@ SIZES = ("bid_size", "ask_size")
 FIGURES = (*PRICES, "volume", *SIZES)
 MISSING_IN_CSV = ["", "NaN", "nan", "NA", "N/A", "<NA>", "null", "NULL", "None"]
 
-CHUNK = 512
+CHUNK = 256
 """Rows that become ticks together, and that hold up the loop together."""
 SLICE = 0.002
 """Seconds of work after which the loop gets its turn."""
@@ -95,8 +95,6 @@ class RecordedFeed:
     order of their rows. Raises `FeedError` and `OrderError` as `read_ticks` does, and for a source without a row.
     """
 
-    recorded = True
-
     def __init__(
         self,
         source: Source,
@@ -113,7 +111,6 @@ class RecordedFeed:
             raise FeedError(f"{table.name} has no ticks")
         self._name = table.name
         self._rows = _Rows(table)
-        self.zone = _zone("Asia/Kolkata")
         self._autoplay = autoplay
         self._asked = autoplay
         self._running = False
@@ -126,20 +123,9 @@ class RecordedFeed:
         """What it has ticks of."""
         return tuple(self._rows.symbols)
 
-    @property
-    def zone(self) -> tzinfo:
-        """How naive times are meant: the time zone of the engine, once there is one."""
-        return self._zone
-
-    @zone.setter
-    def zone(self, zone: tzinfo) -> None:
-        self._zone = zone
-        self._start_ns = self._rows.start_ns(zone)
-
-    @property
-    def start_ns(self) -> int:
+    def start_ns(self, zone: tzinfo) -> int:
         """The time of its first row, in integer nanoseconds UTC: where the engine's clock begins."""
-        return self._start_ns
+        return self._rows.start_ns(zone)
 
     def __len__(self) -> int:
         """The number of its rows."""
@@ -174,7 +160,6 @@ class RecordedFeed:
             self._handle, self._asked = self._new_handle(), self._autoplay
         self._posted = 0
         try:
-            self.zone = sink.zone
             for instrument in self.instruments:
                 sink.register(instrument)
             await self._asked_to_play(sink)
@@ -334,10 +319,12 @@ class _Reader(NamedTuple):
             raw = np.where(plain, whole, self.absent).astype(np.int64)
             unclear = np.flatnonzero(~plain & ~np.isnan(values)).tolist()
         for row in unclear:
+            if row in refused:
+                continue
             try:
                 raw[row] = self.exact[codes[row]](values[row])
             except PriceError as error:
-                refused.setdefault(row, error.reason)
+                refused[row] = error.reason
         return raw
 
 
@@ -518,17 +505,17 @@ def _times(column: "pd.Series[Any]", name: str) -> "pd.DatetimeIndex":
     kind = getattr(column.dtype, "kind", "O")
     if len(column) and kind in "iufb":
         raise FeedError(f"{name} has numbers for times; make them datetimes, such as pd.to_datetime(..., unit='s')")
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise FeedError(f"{name} has no time in row {int(missing.argmax())}")
     try:
         # several offsets, as around a change to summer time, are one time line
         offsets = kind != "M" and all(isinstance(time, str) and _OFFSET.search(time) for time in column)
         times = pd.DatetimeIndex(pd.to_datetime(column, format="ISO8601", utc=offsets))
-        return (times if times.tz is None else times.tz_convert("UTC")).as_unit("ns")
+        times = (times if times.tz is None else times.tz_convert("UTC")).as_unit("ns")
     except (ValueError, TypeError, OverflowError) as error:
         told = str(error).partition(". ")[0].partition("\n")[0]
-        raise FeedError(f"{name} has times that cannot be read as ISO 8601 or datetimes: {told}") from error
+        raise FeedError(f"{name} has times that are neither datetimes nor ISO 8601: {told}") from error
+    if times.hasnans:
+        raise FeedError(f"{name} has no time in row {int(times.isna().argmax())}")
+    return times
 
 
 def _localized(times: "pd.DatetimeIndex", zone: tzinfo, name: str) -> "pd.DatetimeIndex":

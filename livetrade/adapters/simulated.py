@@ -7,6 +7,7 @@ price on only basic arithmetic and square roots are used, which are the same on 
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import tzinfo
 from decimal import Decimal
 from functools import partial
 from itertools import count, islice
@@ -50,8 +51,6 @@ class SimulatedFeed:
     Raises `OrderError` for malformed, repeated or missing symbols, a rate or a start price that is not above zero, and
     a start price of a symbol that is not listed.
     """
-
-    recorded = False
 
     def __init__(
         self,
@@ -98,6 +97,9 @@ class SimulatedFeed:
             rng = Random(f"{self.seed}:{listing.instrument.symbol}")
             lines.append(line(instrument, listing.start_on(instrument), market, rng, clock))
         return islice(_rounds(market, lines), n)
+
+    def start_ns(self, zone: tzinfo) -> None:
+        """Live: it has no time of its own."""
 
     async def run(self, sink: Sink) -> None:
         """Delivers ticks at the rate until it is cancelled."""

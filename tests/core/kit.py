@@ -1,7 +1,7 @@
 """An account on a bench: short words for its inputs, and an independent check of its books after every step."""
 
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -48,13 +48,11 @@ def dec(raw: int) -> Decimal:
 def tick(item: Instrument, ts: int, **prices: Any) -> Tick:
     """A tick with prices as a person writes them: bid, ask, last, volume, bid_size, ask_size; time_ns, source."""
     raw: dict[str, Any] = {name: prices.pop(name) for name in ("time_ns", "source") if name in prices}
-    for name in ("bid", "ask", "last"):
-        if prices.get(name) is not None:
-            raw[f"{name}_raw"] = item.price_raw(prices.pop(name))
-    for name in ("volume", "bid_size", "ask_size"):
-        if name in prices:
-            raw[f"{name}_raw"] = int(Decimal(prices.pop(name)).scaleb(item.quantity_scale))
-    assert not prices, prices
+    for name, value in prices.items():
+        if name in ("bid", "ask", "last") and value is not None:
+            raw[f"{name}_raw"] = item.price_raw(value)
+        elif value is not None:
+            raw[f"{name}_raw"] = int(Decimal(value).scaleb(item.quantity_scale))
     return Tick(item, ts, **raw)
 
 
@@ -194,7 +192,16 @@ class Desk:
         """The clock goes on, and nobody tells the account."""
         self.ts += round(seconds * SECOND)
 
-    def quote(self, bid: Any = None, ask: Any = None, last: Any = None, *, item: Instrument = SBIN, after: float = 0, **more: Any) -> list[ev.Event]:
+    def quote(
+        self,
+        bid: Any = None,
+        ask: Any = None,
+        last: Any = None,
+        *,
+        item: Instrument = SBIN,
+        after: float = 0,
+        **more: Any,
+    ) -> list[ev.Event]:
         self.pass_time(after)
         return self.handle(tick(item, self.ts, bid=bid, ask=ask, last=last, **more))
 
@@ -282,7 +289,9 @@ class Desk:
     def canceled(self, order: Order | str, reason: str = "") -> list[ev.Event]:
         return self.handle(ev.Canceled(self.ts, _id(order), reason))
 
-    def bought(self, quantity_raw: int = 100, price: Any = "100", exits: Sequence[ExitTerm] = (), **terms: Any) -> Order:
+    def bought(
+        self, quantity_raw: int = 100, price: Any = "100", exits: Sequence[ExitTerm] = (), **terms: Any
+    ) -> Order:
         """On a live desk: an order to buy, filled at once."""
         order = self.buy(quantity_raw, exits=exits, **terms)
         assert order.status is OrderStatus.SUBMITTED, order
@@ -427,7 +436,9 @@ def same_state(one: State, other: State, *, marks: bool = True) -> None:
     ]
     for name in names + (["market_value_raw", "total_pnl_raw"] if marks else []):
         assert getattr(one, name) == getattr(other, name), name
-    _same_slots(one.ledger, other.ledger, ("cash_raw", "put_in_raw", "realized_raw", "fees_raw", "cost_raw", "margin_raw"))
+    _same_slots(
+        one.ledger, other.ledger, ("cash_raw", "put_in_raw", "realized_raw", "fees_raw", "cost_raw", "margin_raw")
+    )
     assert one.ledger.books.keys() == other.ledger.books.keys()
     for key, book in one.ledger.books.items():
         skip = () if marks else ("low_raw", "high_raw")
@@ -439,6 +450,3 @@ def same_state(one: State, other: State, *, marks: bool = True) -> None:
 def _same_slots(one: object, other: object, names: Iterable[str]) -> None:
     for name in names:
         assert getattr(one, name) == getattr(other, name), (type(one).__name__, name)
-
-
-ROUND = ROUND_HALF_EVEN

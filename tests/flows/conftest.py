@@ -100,11 +100,6 @@ class Kernel:
         self.manager.restart_kernel(now=False)
         self.client = self._connect()
 
-    def log(self) -> str:
-        """What the kernel's process wrote to its own stderr."""
-        self._log.seek(0)
-        return self._log.read()
-
     def stop(self) -> None:
         if self.manager.has_kernel:
             self.client.stop_channels()

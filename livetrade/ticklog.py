@@ -1,0 +1,36 @@
+"""The latest ticks of each symbol, in columns, for `engine.ticks()` and `engine.bars()`."""
+
+from array import array
+
+from livetrade.core.values import Tick
+
+KEPT = 50_000
+"""How many ticks of a symbol are kept at least, once there were as many; older ones are dropped."""
+
+
+class TickLog:
+    """Bounded columns for each symbol: time (nanoseconds UTC), bid, ask, last (raw, 0 unknown), volume (raw, -1)."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._columns: dict[str, tuple[array[int], ...]] = {}
+
+    def add(self, quote: Tick) -> None:
+        symbol = quote.instrument.symbol
+        columns = self._columns.get(symbol)
+        if columns is None:
+            columns = self._columns[symbol] = tuple(array("q") for _ in range(5))
+        times, bids, asks, lasts, volumes = columns
+        times.append(quote.time_ns or quote.received_ns)
+        bids.append(quote.bid_raw)
+        asks.append(quote.ask_raw)
+        lasts.append(quote.last_raw)
+        volumes.append(-1 if quote.volume_raw is None else quote.volume_raw)
+        if len(times) >= 2 * self._kept:
+            for column in columns:
+                del column[: self._kept]
+
+    def copy(self, symbol: str) -> dict[str, "array[int]"]:
+        """The columns of one symbol as they stand; empty ones for a symbol without ticks."""
+        columns = self._columns.get(symbol) or tuple(array("q") for _ in range(5))
+        return dict(zip(("time", "bid", "ask", "last", "volume"), (column[:] for column in columns), strict=True))
