@@ -1,7 +1,7 @@
 """The command line. A command is one function under `@app.command()` that gives back its exit code.
 
-What only one command needs (rich, pandas) loads inside it, so that `livetrade --help` and the first screen of the demo
-are there at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130 and 143 after Ctrl-C and SIGTERM.
+What only one command needs (rich, pandas) loads inside it, so that the help and the first screen of the demo are there
+at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130 after Ctrl-C and 143 after SIGTERM.
 """
 
 import asyncio
@@ -14,11 +14,12 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from functools import partial
+from importlib import import_module
 from itertools import cycle, pairwise
-from math import hypot
+from math import hypot, isnan
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, Self
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 import typer
 
@@ -28,34 +29,35 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 app = typer.Typer(name="livetrade", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def main() -> None:
-    """Runs the command that the process was started with, and exits."""
+    """Runs the command that this process was started with, and exits."""
     try:
         code = app(prog_name="livetrade", standalone_mode=False)
     except typer.TyperException as error:
-        code = _complain(f"{error.format_message()} (try --help)", error.exit_code)
+        code = _complain(f"{error.format_message()} (--help lists the options)", error.exit_code)
     except lt.LiveTradeError as error:
-        code = _complain(error, 1)
+        code = _complain(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
         code = 128 + signal.SIGINT
     sys.exit(code or 0)
 
 
-def _complain(what: object, code: int) -> int:
-    print("livetrade:", *str(what).split(), file=sys.stderr)
+def _complain(message: str, code: int) -> int:
+    print("livetrade:", *message.split(), file=sys.stderr)
     return code
 
 
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Trade live prices with stops that keep firing: on paper by default."""
+    """Trade live prices, on paper by default, with stops that keep firing."""
     if version:
         print(f"livetrade {lt.__version__}")
         raise typer.Exit
@@ -73,30 +75,31 @@ LONGEST = 86_400
 @app.command()
 def demo(
     seconds: Annotated[float, typer.Option(help="How long to trade.")] = 8,
-    seed: Annotated[int, typer.Option(help="Which market: the same seed gives the same prices.")] = 7,
+    seed: Annotated[int, typer.Option(help="Which market: one seed always gives the same prices.")] = 26,
     symbols: Annotated[str, typer.Option(help="What to trade, parted by commas.")] = ",".join(START_PRICES),
     ticks_per_second: Annotated[float, typer.Option(help="How many prices a second each symbol gets.")] = 20,
 ) -> int:
     """Trade a simulated market on paper for some seconds, and show positions, orders, fills and P&L.
 
-    Two small strategies buy with a stop-loss, a take-profit or a trailing stop, and buy again when one has fired. All
-    money is simulated, no network is used, and everything is closed at the end. Ctrl-C ends it early.
+    Two small strategies buy with a stop-loss and a take-profit, or with a trailing stop, and again when one has fired.
+    Nothing leaves this machine, and everything is closed at the end. Ctrl-C ends it early.
     """
     if not 0 < seconds <= LONGEST:
-        raise typer.BadParameter(f"must be above 0 and at most {LONGEST}, not {seconds:g}", param_hint="--seconds")
+        raise typer.BadParameter(f"it must be above 0 and at most {LONGEST}, not {seconds:g}", param_hint="--seconds")
     feed = _market(symbols, seed, ticks_per_second)
-    tradable = _tradable(feed)
-    tape = Tape()
-    screen = _screen(tape, f"livetrade demo   PAPER   simulated market, seed {seed}")
+    tape, console = Tape(), _console()
+    title = f"livetrade demo   PAPER   simulated market, seed {seed}"
+    screen: Screen = LiveScreen(tape, title, console) if console.is_terminal else PlainScreen(tape, title)
+    Thread(target=import_module, args=("pandas",), daemon=True).start()  # the report needs it, seconds later
     with (
-        warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # of what is still held; the report says it
+        warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # about what is left; the report tells it
         tape,
         screen,
         lt.LiveTradingEngine(CASH, feed=feed, name="demo") as engine,
     ):
         tape.follow(engine)
-        code = asyncio.run(_session(engine, tradable, seconds, screen))
-    _report(engine)
+        code = asyncio.run(_session(engine, _tradable(feed), seconds, screen))
+    _report(engine, console)
     return code
 
 
@@ -120,20 +123,22 @@ def _tradable(feed: lt.SimulatedFeed) -> list[str]:
 
 WINDOW = 12
 """How many prices a strategy looks back on."""
+SWING = 1.25
+"""How many of the usual moves within a window an exit is away."""
 PATIENCE = 1.5
-"""Seconds a limit order may rest before it is canceled and placed anew."""
+"""Seconds that a limit order may rest before it is canceled and placed anew."""
 
 
 async def follow_rises(engine: lt.LiveTradingEngine, symbol: str, budget: int) -> None:
-    """Buys while the price is above its recent average; one usual swing away on either side are a stop and a target."""
+    """Buys while the price is above its recent average, with a stop and a target one usual swing away."""
     window = Window()
     async for tick in engine.stream.ticks(symbol):
-        if not window.add(tick) or tick.ask is None or tick.mid < window.average or engine.position(symbol):
+        if not window.add(tick) or not tick.ask or tick.mid < window.average or engine.position(symbol):
             continue
         swing = window.swing(tick)
         await engine.market_buy(
             symbol,
-            _affordable(tick, budget),
+            affordable(tick, budget),
             stop_loss_price=tick.ask - swing,
             take_profit_price=tick.ask + swing,
             tag="rises",
@@ -141,27 +146,27 @@ async def follow_rises(engine: lt.LiveTradingEngine, symbol: str, budget: int) -
 
 
 async def catch_dips(engine: lt.LiveTradingEngine, symbol: str, budget: int) -> None:
-    """Rests a limit order half a swing below the market; what it buys is followed by a trailing stop."""
+    """Rests a limit order half a swing below the market; a trailing stop follows what it bought."""
     window = Window()
     ticks = engine.stream.ticks(symbol)
     async for tick in ticks:
-        if not window.add(tick) or tick.bid is None or ticks.behind or engine.position(symbol):
+        if not window.add(tick) or not tick.bid or ticks.behind or engine.position(symbol):
             continue
         limit = tick.bid - window.swing(tick, 0.5)
-        order = engine.limit_buy(symbol, _affordable(tick, budget), limit, trailing_stop=window.swing(tick), tag="dips")
-        answer = await order.wait_for("FILLED", timeout=PATIENCE)
+        entry = engine.limit_buy(symbol, affordable(tick, budget), limit, trailing_stop=window.swing(tick), tag="dips")
+        answer = await entry.wait_for("FILLED", timeout=PATIENCE)
         if answer.order and answer.order.is_open:
             await engine.cancel(answer.order.client_order_id)
 
 
 class Window:
-    """The last prices of one symbol: their average, and how far they usually swing."""
+    """The last prices of a symbol: their average, and how far they usually swing."""
 
     def __init__(self) -> None:
         self._prices: deque[float] = deque(maxlen=WINDOW)
 
     def add(self, tick: lt.Tick) -> bool:
-        """Takes one more price; True once there are enough of them."""
+        """Takes one more price; True once there are enough."""
         self._prices.append(tick.mid)
         return len(self._prices) == WINDOW
 
@@ -170,27 +175,29 @@ class Window:
         return fmean(self._prices)
 
     def swing(self, tick: lt.Tick, share: float = 1) -> Decimal:
-        """How far the price usually gets within a window, on the symbol's tick grid and never inside its spread."""
-        moves = (after - before for before, after in pairwise(self._prices))
-        usual = hypot(*moves) * sqrt()
+        """How far a price usually gets within a window, at least two spreads, on the symbol's tick grid."""
+        usual = SWING * hypot(*(after - before for before, after in pairwise(self._prices)))
         spread = float(tick.ask - tick.bid) if tick.ask and tick.bid else 0.0
-        size = tick.instrument.tick_size or Decimal(1).scaleb(-tick.instrument.scale)
-        return size * max(2, round(share * max(usual, 2 * spread) / float(size)))
+        step = tick.instrument.tick_size or Decimal(1).scaleb(-tick.instrument.scale)
+        return step * max(2, round(share * max(usual, 2 * spread) / float(step)))
 
 
-def _affordable(tick: lt.Tick, budget: int) -> Decimal:
-    """Whole lots, or hundredths where fractions are traded; at least one."""
+def affordable(tick: lt.Tick, budget: int) -> Decimal:
+    """The quantity that a budget buys, in whole lots, or in hundredths where fractions are traded; at least one."""
     step = Decimal("0.01") if tick.instrument.quantity_scale else tick.instrument.lot_size
     return step * max(1, int(budget / tick.price / float(step)))
 
 
 # ── running them ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+FRAME = 0.1
+"""Seconds from one picture to the next."""
 
-def _strategies(engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+
+def _strategies(engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
     budget = CASH * 9 // (10 * len(symbols))
-    kinds = cycle([follow_rises, catch_dips])
-    return [partial(strategy, engine, symbol, budget) for symbol, strategy in zip(symbols, kinds, strict=False)]
+    kinds = cycle((follow_rises, catch_dips))
+    return [strategy(engine, symbol, budget) for symbol, strategy in zip(symbols, kinds, strict=False)]
 
 
 async def _session(engine: lt.LiveTradingEngine, symbols: Sequence[str], seconds: float, screen: "Screen") -> int:
@@ -200,13 +207,14 @@ async def _session(engine: lt.LiveTradingEngine, symbols: Sequence[str], seconds
     until = loop.time() + seconds
     loop.call_at(until, _settle, over, 0)
     with _signals(lambda number: loop.call_soon_threadsafe(_settle, over, 128 + number)):
-        tasks = [loop.create_task(strategy()) for strategy in _strategies(engine, symbols)]
+        tasks = [loop.create_task(strategy) for strategy in _strategies(engine, symbols)]
+        ends: list[asyncio.Future[Any]] = [over, *tasks]
         try:
             while not over.done():
-                screen.show(engine, max(0.0, until - loop.time()))
-                done, _ = await asyncio.wait([over, *tasks], timeout=FRAME, return_when=asyncio.FIRST_EXCEPTION)
-                for task in done:
-                    task.result()
+                screen.show(engine, symbols, max(0.0, until - loop.time()))
+                done, _ = await asyncio.wait(ends, timeout=FRAME, return_when=asyncio.FIRST_EXCEPTION)
+                for ended in done:
+                    ended.result()
         finally:
             for task in tasks:
                 task.cancel()
@@ -221,11 +229,10 @@ def _settle(future: "asyncio.Future[int]", code: int) -> None:
 
 
 @contextmanager
-def _signals(told: Callable[[int], object]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are told instead of ending the process at once."""
-    before = {
-        number: signal.signal(number, lambda number, _: told(number)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def _signals(tell: Callable[[int], object]) -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM are told, and end nothing by themselves."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: tell(number)) for number in numbers}
     try:
         yield
     finally:
@@ -233,34 +240,38 @@ def _signals(told: Callable[[int], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# ── what is shown meanwhile ──────────────────────────────────────────────────────────────────────────────────────────
+# ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-FRAME = 0.1
-"""Seconds from one picture to the next."""
 TAPE_LENGTH = 1_000
-STYLES = {"stop-loss": "red", "take-profit": "green", "trailing-stop": "yellow", "refused": "red", "warning": "red"}
+EXITS = {
+    "STOP_LOSS": ("stop-loss", "red"),
+    "TAKE_PROFIT": ("take-profit", "green"),
+    "TRAILING_STOP": ("trailing stop", "yellow"),
+    "FLATTEN": ("flatten", "cyan"),
+}
 
 
-class Happening(NamedTuple):
+class Event(NamedTuple):
     """One line of what happened."""
 
     time: datetime
     what: str
     text: str
+    style: str = ""
 
     def __str__(self) -> str:
         return f"{self.time:%H:%M:%S}.{self.time.microsecond // 10_000:02}  {self.what:<13}  {self.text}"
 
 
 class Tape(logging.Handler):
-    """What happened, as the engine calls back, and which orders work.
+    """What happened, as the engine calls back and warns, and which orders work.
 
-    Callbacks share one thread, so these only note what they are told; others show it.
+    Callbacks share one thread, so these only note what they are told; a screen shows it in its own time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: deque[Happening] = deque(maxlen=TAPE_LENGTH)
+        self.events: deque[Event] = deque(maxlen=TAPE_LENGTH)
         self.working: dict[str, lt.Order] = {}
         self._zone: tzinfo = UTC
 
@@ -270,26 +281,27 @@ class Tape(logging.Handler):
         engine.on_order(self.on_order)
 
     def on_fill(self, fill: lt.Fill) -> None:
-        gain = f"  {fill.realized_pnl:+,.2f}" if fill.side == "SELL" else ""
-        self._note(fill.time, FIRED.get(fill.source, "fill"), f"{_terms(fill)} {fill.price:>9,.2f}{gain}")
+        what, style = EXITS.get(fill.source, ("bought", ""))
+        gain = f" {fill.realized_pnl:>+11,.2f}" if fill.side == "SELL" else ""
+        self._note(fill.time, what, f"{_terms(fill)} {fill.price:>10,.2f}{gain}", style)
 
     def on_order(self, order: lt.Order) -> None:
         known = self.working.pop(order.client_order_id, None)
         if order.status in ("DENIED", "REJECTED"):
-            self._note(order.updated_at, "refused", f"{_terms(order)}  {order.reason}")
+            self._note(order.updated_at, "refused", f"{_terms(order)} {order.reason}", "red")
         elif order.status == "CANCELED":
             self._note(order.updated_at, "canceled", _terms(order))
         elif order.is_open and order.limit_price is not None:
             self.working[order.client_order_id] = order
             if known is None:
-                self._note(order.updated_at, "limit order", f"{_terms(order)} {order.limit_price:>9,.2f}")
+                self._note(order.updated_at, "limit order", f"{_terms(order)} {order.limit_price:>10,.2f}")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a warning of the engine."""
-        self._note(datetime.fromtimestamp(record.created, self._zone), "warning", record.getMessage())
+        """Takes what the engine logs."""
+        self._note(datetime.fromtimestamp(record.created, self._zone), "warning", record.getMessage(), "red")
 
-    def _note(self, time: datetime, what: str, text: str) -> None:
-        self.lines.append(Happening(time, what, text))
+    def _note(self, time: datetime, what: str, text: str, style: str = "") -> None:
+        self.events.append(Event(time, what, text, style))
 
     def __enter__(self) -> Self:
         logging.getLogger("livetrade").addHandler(self)
@@ -303,16 +315,34 @@ def _terms(what: lt.Order | lt.Fill) -> str:
     return f"{what.side:<4} {_quantity(what.quantity):>6} {what.symbol:<15}"
 
 
+# ── what is shown meanwhile ──────────────────────────────────────────────────────────────────────────────────────────
+
+WIDE = 200
+
+
+def _console() -> "Console":
+    """A terminal, or a plain and wide page for a pipe, a file or a terminal that cannot move its cursor."""
+    from rich.console import Console
+
+    terminal = Console(highlight=False)
+    if sys.stdout.isatty() and not terminal.is_dumb_terminal:
+        return terminal
+    return Console(highlight=False, force_terminal=False, color_system=None, width=WIDE)
+
+
 class Screen(Protocol):
     """What shows the demo while it runs."""
 
     def __enter__(self) -> Self: ...
+
     def __exit__(self, *_: object) -> None: ...
-    def show(self, engine: lt.LiveTradingEngine, left: float) -> None: ...
+
+    def show(self, engine: lt.LiveTradingEngine, symbols: Sequence[str], left: float) -> None:
+        """The state of things, with `left` seconds to go."""
 
 
 class PlainScreen:
-    """A line for each thing that happens; for a file, a pipe or a terminal that cannot move its cursor."""
+    """A line for each thing that happens."""
 
     def __init__(self, tape: Tape, title: str) -> None:
         self._tape = tape
@@ -324,12 +354,12 @@ class PlainScreen:
     def __exit__(self, *_: object) -> None:
         self._print_new()
 
-    def show(self, engine: lt.LiveTradingEngine, left: float) -> None:
+    def show(self, engine: lt.LiveTradingEngine, symbols: Sequence[str], left: float) -> None:
         self._print_new()
 
     def _print_new(self) -> None:
-        while self._tape.lines:
-            print(self._tape.lines.popleft(), flush=True)
+        while self._tape.events:
+            print(self._tape.events.popleft(), flush=True)
 
 
 class LiveScreen:
@@ -353,13 +383,13 @@ class LiveScreen:
         from rich.columns import Columns
         from rich.console import Group
 
-        shown = symbols[: max(1, (self._console.height - 13) // 3)]
+        shown = symbols[: max(1, (self._console.height - 14) // 3)]
         tables = [self._prices(engine, shown), _holdings(engine, shown)]
-        parts = [self._header(left), _money_line(engine), _health_line(engine), ""]
-        picture = Group(*parts, Columns(tables, padding=(1, 4)), "", self._working(len(shown)), "", self._events())
-        self._live.update(picture, refresh=True)
+        parts: list[RenderableType] = [self._header(left), _money_line(engine), _health_line(engine), ""]
+        parts += [Columns(tables, padding=(1, 3)), "", self._working(len(shown)), "", self._events()]
+        self._live.update(Group(*parts), refresh=True)
 
-    def _header(self, left: float) -> "RenderableType":
+    def _header(self, left: float) -> "Table":
         from rich.table import Table
 
         header = Table.grid(expand=True)
@@ -370,50 +400,50 @@ class LiveScreen:
         return header
 
     def _prices(self, engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> "Table":
-        rows = []
+        table = _live_table("PRICES", "bid", "ask", "last", "change")
         for symbol in symbols:
             tick = engine.stream.last(symbol)
             if tick is None:
-                rows.append([symbol, "-", "-", "-", "-"])
+                table.add_row(symbol, "-", "-", "-", "-")
                 continue
             change = 100 * (tick.price / self._first.setdefault(symbol, tick.price) - 1)
-            rows.append([symbol, _price(tick.bid), _price(tick.ask), _price(tick.last), _signed(change, " %")])
-        return _live_table(["PRICES", "bid", "ask", "last", "change"], rows)
+            table.add_row(symbol, _price(tick.bid), _price(tick.ask), _price(tick.last), _signed(change, " %"))
+        return table
 
-    def _working(self, rows: int) -> "Table":
-        working = [
-            [order.symbol, order.side, _quantity(order.quantity), _price(order.limit_price), order.status]
-            for order in list(self._tape.working.values())[:rows]
-        ]
-        return _live_table(["WORKING ORDERS", "side", "quantity", "limit", "status"], working or [["none", *[""] * 4]])
+    def _working(self, most: int) -> "Table":
+        table = _live_table("WORKING ORDERS", "side", "quantity", "limit", "status")
+        for order in list(self._tape.working.values())[:most]:
+            table.add_row(
+                order.symbol, order.side, _quantity(order.quantity), _price(order.limit_price), str(order.status)
+            )
+        if not table.rows:
+            table.add_row("none")
+        return table
 
-    def _events(self) -> "RenderableType":
+    def _events(self) -> "Text":
         from rich.text import Text
 
-        newest = list(self._tape.lines)[: -self._console.height : -1]
-        lines = [Text(str(event), STYLES.get(event.what, "")) for event in newest]
+        newest = list(self._tape.events)[: -self._console.height : -1]
+        lines = [Text(str(event), event.style) for event in newest]
         return Text("\n", no_wrap=True, overflow="ellipsis").join([Text("EVENTS, newest first", "bold"), *lines])
 
 
 def _holdings(engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> "Table":
-    rows = []
+    table = _live_table("POSITIONS", "quantity", "average", "stop", "target", "P&L")
     for position in map(engine.position, symbols):
-        exits = [_price(position.stop_loss_price), _price(position.take_profit_price)]
-        rows.append(
-            [position.symbol, _quantity(position.quantity), _price(position.avg_price), *exits, _signed(position.total_pnl)]
-        )
-    return _live_table(["POSITIONS", "quantity", "average", "stop", "target", "P&L"], rows)
+        prices = (position.avg_price, position.stop_loss_price, position.take_profit_price)
+        held = _quantity(position.quantity) if position else "-"
+        table.add_row(position.symbol, held, *map(_price, prices), _signed(position.total_pnl))
+    return table
 
 
-def _live_table(headings: Sequence[str], rows: Sequence[Sequence["str | Text"]]) -> "Table":
+def _live_table(title: str, *headings: str) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column(headings[0], min_width=15, no_wrap=True)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right", min_width=9, no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column(title, min_width=15, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", min_width=8, no_wrap=True)
     return table
 
 
@@ -421,10 +451,10 @@ def _money_line(engine: lt.LiveTradingEngine) -> "Text":
     from rich.text import Text
 
     pnl = engine.get_portfolio_pnl().result()
-    parts = [" Total P&L ", _signed(pnl["total_pnl"])]
+    parts: list[str | Text] = [" total P&L ", _signed(pnl["total_pnl"])]
     for name in ("realized", "unrealized"):
         parts += [f"   {name} ", _signed(pnl[f"{name}_pnl"])]
-    return Text.assemble(*parts, f"   fees {pnl['fees']:,.2f}   value {pnl['portfolio_value']:,.2f}", style="bold")
+    return Text.assemble(*parts, f"   fees {pnl['fees']:,.2f}", style="bold", no_wrap=True)
 
 
 def _health_line(engine: lt.LiveTradingEngine) -> str:
@@ -438,20 +468,20 @@ def _health_line(engine: lt.LiveTradingEngine) -> str:
 # ── how figures are written ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _is_unknown(value: Any) -> bool:
-    return value is None or value != value
-
-
 def _quantity(value: Any) -> str:
-    return f"{value:,.8f}".rstrip("0").rstrip(".") if value else "-"
+    return f"{value:,.8f}".rstrip("0").rstrip(".")
 
 
 def _price(value: Any) -> str:
-    return "-" if _is_unknown(value) else f"{value:,.2f}"
+    return "-" if value is None or isnan(value) else f"{value:,.2f}"
 
 
 def _money(value: Any) -> str:
     return f"{value:,.2f}"
+
+
+def _percent(value: Any) -> str:
+    return f"{value:,.4f} %"
 
 
 def _clock(value: Any) -> str:
@@ -459,19 +489,28 @@ def _clock(value: Any) -> str:
 
 
 def _signed(value: Any, unit: str = "") -> "Text":
-    """A gain in green, a loss in red; the sign says it without colors too."""
+    """A gain in green, a loss in red; the sign tells it without colors too."""
     from rich.text import Text
 
-    return Text(f"{value:+,.2f}{unit}", "green" if value > 0 else "red" if value < 0 else "")
+    if not value:
+        return Text(f"0.00{unit}")
+    return Text(f"{value:+,.2f}{unit}", "green" if value > 0 else "red")
+
+
+def _gain(value: Any) -> "Text | str":
+    return _signed(value) if value else "-"
 
 
 # ── the report ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 LAST_ROWS = 12
+NEXT = """\
+Next, in a notebook (uv run jupyter lab):  import livetrade as lt
+  engine = lt.LiveTradingEngine(500_000, feed=lt.SimulatedFeed("NSE:SBIN-EQ"))"""
 
 
 class Column(NamedTuple):
-    """A column of a DataFrame as a table shows it."""
+    """A column of a DataFrame, as a table shows it."""
 
     name: str
     heading: str
@@ -479,49 +518,86 @@ class Column(NamedTuple):
     justify: Literal["left", "right"] = "right"
 
 
-SYMBOL = Column("symbol", "Symbol", str, "left")
-POSITIONS = [
-    SYMBOL,
-    Column("quantity", "Quantity", _quantity),
-    Column("avg_price", "Average", _price),
-    Column("last_price", "Last", _price),
-    Column("realized_pnl", "Realized", _signed),
-    Column("fees", "Fees", _money),
-    Column("total_pnl", "Total P&L", _signed),
-]
-ORDERS = [
+SYMBOL = Column("symbol", "Symbol", justify="left")
+SIDE = Column("side", "Side", justify="left")
+SOURCE = Column("source", "Source", justify="left")
+QUANTITY = Column("quantity", "Qty", _quantity)
+AVERAGE = Column("avg_price", "Average", _price)
+FEES = Column("fees", "Fees", _money)
+REALIZED = Column("realized_pnl", "Realized", _signed)
+TOTAL = Column("total_pnl", "Total P&L", _signed)
+POSITIONS = (SYMBOL, QUANTITY, AVERAGE, REALIZED, FEES, TOTAL)
+ORDERS = (
     Column("created_at", "Time", _clock, "left"),
     SYMBOL,
-    Column("side", "Side", str, "left"),
-    Column("quantity", "Quantity", _quantity),
+    SIDE,
+    QUANTITY,
     Column("limit_price", "Limit", _price),
-    Column("avg_price", "Average", _price),
-    Column("status", "Status", str, "left"),
-    Column("source", "Source", str, "left"),
-]
-FILLS = [
+    AVERAGE,
+    Column("status", "Status", justify="left"),
+    SOURCE,
+)
+FILLS = (
     Column("time", "Time", _clock, "left"),
     SYMBOL,
-    Column("side", "Side", str, "left"),
-    Column("quantity", "Quantity", _quantity),
+    SIDE,
+    QUANTITY,
     Column("price", "Price", _price),
-    Column("fees", "Fees", _money),
-    Column("realized_pnl", "Realized", _signed),
-    Column("source", "Source", str, "left"),
-]
-NEXT = """\
-Next, in a notebook (uv run jupyter lab):  import livetrade as lt
-  engine = lt.LiveTradingEngine(500_000, feed=lt.SimulatedFeed("NSE:SBIN-EQ"))"""
+    FEES,
+    Column("realized_pnl", "Realized", _gain),
+    SOURCE,
+)
+PNL = (
+    Column("portfolio_value", "Portfolio value", _money),
+    Column("cash", "Cash", _money),
+    REALIZED,
+    Column("unrealized_pnl", "Unrealized", _signed),
+    FEES,
+    TOTAL,
+    Column("total_pnl_percent", "in percent", _percent),
+)
 
 
 def _report(engine: lt.LiveTradingEngine, console: "Console") -> None:
     positions = engine.positions(closed=True)
-    pnl = engine.pnl().rename("value").rename_axis("figure").reset_index()
-    for title, frame, columns in (
-        ("Positions", positions, POSITIONS),
-        ("Orders", engine.orders(), ORDERS),
-        ("Fills", engine.fills(), FILLS),
-        ("P&L", pnl, PNL),
-    ):
-        console.print(_report_table(title, frame, columns, console.width))
-    ...
+    _print_table(console, "Positions", positions, POSITIONS)
+    _print_table(console, "Orders", engine.orders(), ORDERS)
+    _print_table(console, "Fills", engine.fills(), FILLS)
+    _print_table(console, "P&L", engine.pnl().to_frame().T, PNL)
+    for line in ("", _summary(engine), _left_over(positions), "", NEXT):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_table(console: "Console", title: str, frame: "pd.DataFrame", columns: Sequence[Column]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    shown = frame.reset_index().tail(LAST_ROWS)
+    if len(shown) < len(frame):
+        title = f"{title}, the last {len(shown)} of {len(frame)}"
+    console.print(f"\n{title}", style="bold")
+    box, gap = (SIMPLE, console.width >= 100) if console.is_terminal else (None, 2)
+    table = Table(box=box, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column.heading, justify=column.justify, no_wrap=True)
+    for row in shown.to_dict("records"):
+        table.add_row(*(column.write(row[column.name]) for column in columns))
+    console.print(table)
+
+
+def _summary(engine: lt.LiveTradingEngine) -> str:
+    risks = engine.risk_orders()
+    fired = Counter(risks.loc[risks["status"] == "FILLED", "kind"].astype(str))
+    counts = ", ".join(f"{EXITS[kind][0]} {number}" for kind, number in sorted(fired.items()))
+    return f"{engine.health()['ticks']:,} ticks. Exits that fired: {counts or 'none'}."
+
+
+def _left_over(positions: "pd.DataFrame") -> str:
+    held = positions.loc[positions["quantity"] != 0, "quantity"]
+    if held.empty:
+        return "Nothing is held any more: the demo ended flat."
+    return "Still held: " + ", ".join(f"{_quantity(quantity)} {symbol}" for symbol, quantity in held.items())
+
+
+if __name__ == "__main__":
+    main()

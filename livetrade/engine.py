@@ -91,6 +91,7 @@ class LiveTradingEngine(Surface):
         currency: str = "INR",
     ) -> None:
         refuse_broken_patch()
+        super().__init__()
         self.name = name
         self._zone = _zone(timezone)
         self._check_arguments(cash, feed, broker, fees, trigger_by, name)
@@ -107,7 +108,7 @@ class LiveTradingEngine(Surface):
         self._closing = False
         self._close_lock = Lock()
         self._answers = Answers(self.account)
-        self._user = UserThread(f"livetrade-{name}-user")
+        self._user = UserThread(f"livetrade-{name}-user", self._on_idle)
         self._on_fill = Callbacks(self._user)
         self._on_order = Callbacks(self._user)
         self._watchers: tuple[Callable[[], None], ...] = ()
@@ -448,7 +449,6 @@ class LiveTradingEngine(Surface):
                 tick, hub.missed = tick.conflated(hub.missed), 0
             for callback in hub.callbacks:
                 guarded(callback, tick)
-        self._on_idle()
 
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -490,6 +490,9 @@ class LiveTradingEngine(Surface):
             "subscribers": self.stream.hub.behind(),
             "alarms": [alarm.message for alarm in account.alarms],
         }
+
+    def _panel_source(self) -> Self:
+        return self
 
     def panel_snapshot(self, symbols: Sequence[str] | None) -> dict[str, object]:
         """What the panel shows; from any thread."""

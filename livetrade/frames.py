@@ -16,7 +16,6 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache, reduce
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
@@ -254,7 +253,7 @@ def positions(
     rows: Iterable[tuple[str, Product, Position]],
     view: View,
     *,
-    by: Literal["symbol", "strategy", "product"] = "symbol",
+    by: str = "symbol",
     exact: Exact = False,
 ) -> "pd.DataFrame":
     """A row for each (strategy, product, position); `by` "strategy" or "product" puts a column of that name first."""
@@ -554,7 +553,7 @@ def _among(column: Text, wanted: Any, name: str) -> "Array":
     texts = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     if not all(isinstance(text, str) for text in texts):
         raise OrderError(f"{name} must be one text or several, not {wanted!r}")
-    found = np.array([text in texts for text in _distinct(column)], dtype=bool)
+    found = np.array([text in texts for text in column.items], dtype=bool)
     return np.asarray(found[np.array(column.codes)])
 
 
@@ -610,10 +609,6 @@ def _text(data: Text | list[str]) -> Text:
         return data
     known = Texts()
     return known.column(array("i", [known[text] for text in data]))
-
-
-def _distinct(column: Text) -> list[str]:
-    return [column.data[start:end].decode() for start, end in pairwise(column.ends)]
 
 
 def _percent(part_raw: int, whole_raw: int) -> int:
@@ -699,15 +694,9 @@ class _Maker:
         column = _text(data)
         codes = self.pick(column.codes)
         dtype = pd.StringDtype(na_value=np.nan)  # what "str" means; kept by pyarrow where that is installed
-        if dtype.storage != "pyarrow":
-            return pd.array(np.array(_distinct(column), dtype=object)[codes], dtype=dtype)
-        import pyarrow as pa
-
-        count = len(column.ends) - 1
-        texts = pa.LargeStringArray.from_buffers(count, pa.py_buffer(column.ends), pa.py_buffer(column.data))
-        if count != len(codes) or (codes != np.arange(count)).any():
-            texts = texts.take(pa.array(codes))
-        return pd.array(texts, dtype=dtype)
+        if dtype.storage == "pyarrow":
+            return dtype.__from_arrow__(_arrow_text(column, codes))  # type: ignore[attr-defined]
+        return pd.array(np.array(column.items, dtype=object)[codes], dtype=dtype)
 
     def number(self, data: "Scaled | Money | list[Decimal | None]") -> Any:
         import numpy as np
@@ -763,10 +752,9 @@ class _Maker:
 def _coded(raws: "Array", scales: Any, unknown: int | None) -> "tuple[list[Decimal | None], Array]":
     """The distinct numbers of a column, and which of them stands in each row."""
     import numpy as np
-    import pandas as pd
 
     if isinstance(scales, int):
-        codes, distinct = pd.factorize(raws)
+        distinct, codes = _distinct(raws)
         return [None if raw == unknown else to_decimal(raw, scales) for raw in distinct.tolist()], codes
     values: list[Decimal | None] = []
     codes = np.empty(len(raws), dtype=np.int64)
@@ -776,6 +764,38 @@ def _coded(raws: "Array", scales: Any, unknown: int | None) -> "tuple[list[Decim
         codes[there] = there_codes + len(values)
         values += there_values
     return values, codes
+
+
+def _distinct(raws: "Array") -> "tuple[Array, Array]":
+    """The distinct integers, and the number of each row's."""
+    import numpy as np
+    import pandas as pd
+
+    low, high = (int(raws.min()), int(raws.max())) if len(raws) else (0, 0)
+    if high - low > 4 * len(raws):
+        codes, distinct = pd.factorize(raws)
+        return distinct, codes
+    seen = np.zeros(high - low + 1, dtype=bool)
+    seen[raws - low] = True
+    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[raws - low]
+
+
+def _arrow_text(column: Text, codes: "Array") -> Any:
+    """An Arrow array of the texts; one text in every row, and every row its own text, need no looking up."""
+    import numpy as np
+    import pyarrow as pa
+
+    def made(count: int, ends: Any, data: bytes) -> Any:
+        return pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(data))
+
+    rows = len(codes)
+    if rows and (codes == codes[0]).all():
+        text = column.data[column.ends[codes[0]] : column.ends[codes[0] + 1]]
+        return made(rows, np.arange(rows + 1) * len(text), text * rows)
+    distinct = made(len(column.items), column.ends, column.data)
+    if rows == len(column.items) and (codes == np.arange(rows)).all():
+        return distinct
+    return distinct.take(pa.array(codes))
 
 
 def _arrow_decimals(values: list[Decimal | None]) -> Any:

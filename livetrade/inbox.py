@@ -8,8 +8,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Event, Lock, get_ident, local
-from time import perf_counter, time_ns
+from contextlib import suppress
+from threading import Event, RLock, get_ident, local
+from time import monotonic, perf_counter, time_ns
 from typing import TypeVar
 
 from livetrade.core.values import Tick
@@ -34,10 +35,11 @@ class Inbox:
         self._after_batch = after_batch
         self._items: deque[Tick | Job] = deque()
         self._questions: deque[tuple[int, Job]] = deque()
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may post while its own thread does
         self._posted = 0
         self._taken = 0
         self._signaled = False
+        self._continuing = False
         self._closed: Exception | None = None
         self._ended = Event()
         self._thread: int | None = None
@@ -52,14 +54,16 @@ class Inbox:
         """Adds a tick (stamped now) or a job. Raises what `close` was given, once it was."""
         with self._lock:
             if self._closed is not None:
-                raise self._closed
+                raise type(self._closed)(*self._closed.args)  # one of its own: a traceback belongs to one thread
             if type(item) is Tick:
                 item.received_ns = time_ns()
-            self._posted = self._own.posted = self._posted + 1
             self._items.append(item)
+            self._posted += 1
+            self._own.posted = self._posted
             signaled, self._signaled = self._signaled, True
         if not signaled:
-            self._loop.call_soon_threadsafe(self._drain)
+            with suppress(RuntimeError):  # the loop has just been closed, after it took this item
+                self._loop.call_soon_threadsafe(self.work)
 
     def ask(self, question: Callable[[], T]) -> T:
         """The answer to a question, asked between two items: after this thread's own posts, ahead of the others'."""
@@ -93,7 +97,14 @@ class Inbox:
             self._closed = error
 
     def wait_for_end(self, seconds: float) -> None:
-        self._ended.wait(seconds)
+        if get_ident() != self._thread:
+            self._ended.wait(seconds)
+
+    def abandon(self, error: Exception) -> None:
+        """In a forked child: the thread stayed behind in the parent, and so did whoever held the lock."""
+        self._lock = RLock()
+        self.close(error)
+        self._ended.set()
 
     # ── on the thread of the loop ────────────────────────────────────────────────────────────────────────────────────
 
@@ -106,13 +117,31 @@ class Inbox:
         self._serve(everything=True)
         self._ended.set()
 
-    def drain_all(self) -> None:
+    def drain_all(self, seconds: float) -> int:
+        """Works everything off. When the time is over, jobs only: gives back how many ticks were left out."""
+        until = monotonic() + seconds
+        while self._items and monotonic() < until:
+            self._drain()
+        left = list(self._items)
+        self._items.clear()
+        jobs = [item for item in left if type(item) is not Tick]
+        self._items.extend(jobs)
         while self._items:
             self._drain()
+        self._taken += len(left) - len(jobs)
+        return len(left) - len(jobs)
+
+    def work(self) -> None:
+        """A wake-up. The engine also looks by itself now and then, for a poster that was interrupted before it rang."""
+        self._signaled = False
+        self._drain()
+
+    def _continue(self) -> None:
+        self._continuing = False
+        self._drain()
 
     def _drain(self) -> None:
         """Works items off, in order, for a slice of time."""
-        self._signaled = False
         until = perf_counter() + SLICE
         count = 0
         items = self._items
@@ -133,9 +162,9 @@ class Inbox:
                 break
         self._serve()
         self._after_batch()
-        if items and not self._signaled:
-            self._signaled = True
-            self._loop.call_soon(self._drain)
+        if items and not self._continuing:
+            self._continuing = True
+            self._loop.call_soon(self._continue)
 
     def _serve(self, *, everything: bool = False) -> None:
         """Answers the questions whose own thread's posts were all taken."""

@@ -53,7 +53,7 @@ from livetrade.terms import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from livetrade.panel import Panel
+    from livetrade.panel import Panel, PanelSource
 
 T = TypeVar("T")
 Exact = bool | Literal["arrow"]
@@ -105,6 +105,9 @@ class Surface(ABC):
 
     name: str
     stream: LivePriceStream
+
+    def __init__(self) -> None:
+        self._panels: dict[tuple[tuple[str, ...] | None, float | None], Panel] = {}
 
     @abstractmethod
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
@@ -472,9 +475,16 @@ class Surface(ABC):
 
     def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
         """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most)."""
-        from livetrade.panel import Panel
+        from livetrade.panel import Panel, PanelSource
 
-        return Panel(self, fps=fps, symbols=symbols)  # type: ignore[arg-type]
+        key = (None if symbols is None else tuple(symbols), fps)
+        if key not in self._panels:  # a cell that runs again shows the panel that is there
+            self._panels[key] = Panel(self._panel_source(), fps=fps, symbols=symbols)
+        return self._panels[key]
+
+    @abstractmethod
+    def _panel_source(self) -> "PanelSource":
+        """Where panels get their numbers and send their buttons."""
 
 
 def view_of(account: Account) -> frames.View:

@@ -19,8 +19,9 @@ _log = logging.getLogger("livetrade")
 class UserThread:
     """One thread for user code, started when the first job is due. Jobs run in order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_idle: Callable[[], None]) -> None:
         self._name = name
+        self._on_idle = on_idle
         self._jobs: deque[Callable[[], None]] = deque()
         self._unfinished = 0
         self._lock = Lock()
@@ -48,13 +49,21 @@ class UserThread:
                 self._jobs.popleft()()
                 with self._lock:
                     self._unfinished -= 1
+                if not self._unfinished:
+                    self._on_idle()
 
     def stop(self, seconds: float) -> None:
         """Ends the thread once the jobs that wait are done, or after `seconds`."""
-        if self._thread is not None and self._thread.ident != get_ident():
-            finished = Event()
-            self.soon(finished.set)
-            finished.wait(seconds)
+        thread = self._thread
+        if thread is None or thread.ident == get_ident():
+            self._stopped = True
+            return
+        finished = Event()
+        self.soon(finished.set)
+        if finished.wait(seconds):
+            self._stopped = True
+            self._wake.set()
+            thread.join(seconds)
         self._stopped = True
         self._wake.set()
 
@@ -80,7 +89,7 @@ def guarded(function: Callable[[Any], object], value: object) -> None:
     start = perf_counter()
     try:
         function(value)
-    except Exception:  # noqa: BLE001  the user's code, whatever it raises
+    except BaseException:  # noqa: BLE001  the user's code, whatever it raises: sys.exit() ends no other callback
         _log.exception("the callback %s failed", name)
     spent = perf_counter() - start
     if spent > SLOW_CALLBACK:

@@ -170,7 +170,7 @@ class RecordedFeed:
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
             reason = "the recording was stopped" if cancelled else f"the recording failed: {error}"
-            self._handle.fail(FeedError(f"{reason}, after {self._posted:,} ticks"))
+            self._handle.fail(FeedError(f"{reason}; ticks posted: {self._posted:,}"))
             sink.state(FeedState.CLOSED if cancelled else FeedState.FAILED, reason)
             raise
         finally:

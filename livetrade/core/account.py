@@ -94,6 +94,7 @@ class Account(State):
         self._to_venue: deque[str] = deque()
         self._touched: dict[str, Market] = {}
         self._timers: list[int] = []
+        self._numbered = -1
         self._midnight_ns = 0
         self._deadline_ns = 0
         self._equity_due_ns = 0
@@ -107,7 +108,7 @@ class Account(State):
         self._out = []
         self.ts = ts
         self._emit(ev.AccountOpened(ts, cash_raw, currency, timezone))
-        self._roll_day()
+        self._roll_day(ts)
         return self._out
 
     def handle(self, message: ev.Input) -> list[ev.Event]:
@@ -128,7 +129,8 @@ class Account(State):
 
     def new_id(self, ts: int) -> str:
         """A client order id: 16 letters and digits, ordered by time."""
-        return base36(ts, 12) + base36(len(self.orders), 4)
+        self._numbered = max(self._numbered + 1, len(self.orders))
+        return base36(ts, 12) + base36(self._numbered, 4)
 
     def _emit(self, event: ev.Event) -> None:
         self.apply(event)
@@ -206,11 +208,11 @@ class Account(State):
 
     def _advance(self, ts: int) -> None:
         """Time moves to `ts`: the day may roll, retries and simulated requests may be due."""
+        if ts >= self._midnight_ns:
+            self._roll_day(ts)
         self.ts = ts
         if ts < self._deadline_ns:
             return
-        if ts >= self._midnight_ns:
-            self._roll_day()
         while self._timers and self._timers[0] <= ts:
             heappop(self._timers)
         for bracket in self.brackets.values():
@@ -221,17 +223,17 @@ class Account(State):
             self._to_venue.extend(self.open_orders)
         self._set_deadline()
 
-    def _roll_day(self) -> None:
-        day, first_ns, next_ns = day_of(self.ts, self.zone)
-        self._midnight_ns = next_ns
+    def _roll_day(self, ts: int) -> None:
+        """The day of `ts` begins: at its first instant, or with the account."""
+        day, first_ns, self._midnight_ns = day_of(ts, self.zone)
         if day != self.day:
-            first_day = not self.day
+            self.ts = first_ns if self.day else ts
             if self.venue is not None:
                 for order in list(self.open_orders.values()):
-                    self._reports.extend(self.venue.expire(order, first_ns))
-                    self._drain_reports()
+                    self._reports.extend(self.venue.expire(order, self.ts))
+                self._drain_reports()
             base = self.total_pnl_raw if self.is_flat() else None
-            self._emit(ev.DayStarted(self.ts if first_day else first_ns, day, self.total_pnl_raw, base))
+            self._emit(ev.DayStarted(self.ts, day, self.total_pnl_raw, base))
             self._equity_due_ns = 0
         self._set_deadline()
 
@@ -669,11 +671,11 @@ class Account(State):
 
     def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:
         if quantity_raw:
-            self._submit(replaced(order, quantity_raw=quantity_raw), market)
+            self._submit(replaced(order, client_order_id=self.new_id(self.ts), quantity_raw=quantity_raw), market)
 
     def _closing_order(self, book: Book, source: Source, tag: str = "", risk_id: str | None = None) -> Order:
         return Order(
-            client_order_id=self.new_id(self.ts),
+            client_order_id="",
             instrument=book.instrument,
             side=OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY,
             order_type=OrderType.MARKET,
@@ -817,6 +819,8 @@ def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:
     name = order.client_order_id
     if order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN):
         return f"Nothing to modify: a change of {name} is on its way ({order.status})"
+    if order.risk_id is not None or order.source is Source.FLATTEN:
+        return f"Nothing to modify: {name} closes a position"
     if command.limit_raw and order.limit_raw is None:
         return f"Nothing to modify: {name} is a {order.order_type} order and has no limit price"
     if command.trigger_raw and (order.trigger_raw is None or order.triggered):

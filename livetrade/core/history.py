@@ -3,7 +3,7 @@
 Each column is a typed array (or a list), appended to as events fold, so that a hundred thousand orders become a
 DataFrame by copying memory. Prices and quantities are raw integers with their scales beside them; enums stand as the
 number of their member. Texts and amounts of money stand as the number of their distinct value, each of which is kept
-once: a text as UTF-8, an amount exactly and as the nearest float.
+once: a text also as UTF-8, an amount exactly and as the nearest float.
 """
 
 from array import array
@@ -38,9 +38,10 @@ _STATUS, _SOURCE, _PRICE_SOURCE = _codes(OrderStatus), _codes(Source), _codes(Pr
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A column of text: value number n is the UTF-8 in data[ends[n]:ends[n + 1]]."""
+    """A column of text: value number n is items[n], and the UTF-8 in data[ends[n]:ends[n + 1]]."""
 
     codes: "array[int]"
+    items: list[str]
     data: bytes
     ends: "array[int]"
 
@@ -60,20 +61,22 @@ Column: TypeAlias = "array[int] | Text | Money | list[object]"
 class Texts(dict[str, int]):
     """The distinct texts of a column, numbered as they first come."""
 
-    __slots__ = ("data", "ends")
+    __slots__ = ("data", "distinct", "ends")
 
     def __init__(self) -> None:
+        self.distinct: list[str] = []
         self.data = bytearray()
         self.ends = array("q", [0])
 
     def __missing__(self, text: str) -> int:
+        self.distinct.append(text)
         self.data += text.encode(errors="replace")
         self.ends.append(len(self.data))
         number = self[text] = len(self)
         return number
 
     def column(self, codes: "array[int]") -> Text:
-        return Text(codes, bytes(self.data), self.ends[:])
+        return Text(codes, self.distinct[:], bytes(self.data), self.ends[:])
 
 
 class Amounts(dict[int | None, int]):

@@ -43,9 +43,11 @@ def number(value: Number, what: str) -> Decimal:
 def _decimal(value: Number) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, float):
-        return Decimal(float.__repr__(value))  # NumPy's own repr is not a number
-    return Decimal(value) if isinstance(value, str) else Decimal(index(value))
+    if isinstance(value, str):
+        return Decimal(value)
+    if hasattr(value, "__index__"):
+        return Decimal(index(value))
+    return Decimal(float.__repr__(float(value)))  # NumPy's own repr is not a number
 
 
 def positive(value: Number, what: str) -> Decimal:

@@ -250,7 +250,7 @@ class Instrument:
         """
         given = positive(value, f"{self.symbol}: {what}")
         raw = scaled(given, self.scale)
-        if raw is None and isinstance(value, float | str):
+        if raw is None and not isinstance(value, int | Decimal):
             nearest = int(EXACT.to_integral_value(EXACT.scaleb(given, self.scale)))
             if nearest and abs(to_decimal(nearest, self.scale) - given) <= given * _FLOAT32_EPSILON:
                 raw = nearest

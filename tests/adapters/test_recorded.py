@@ -588,7 +588,7 @@ def test_a_wrong_selection_raises(arguments: dict[str, Any], told: str) -> None:
 def test_it_is_a_recorded_feed() -> None:
     feed = RecordedFeed(ticks(last=[1.0, 2.0]))
     assert isinstance(feed, Feed)
-    assert feed.recorded
+    assert feed.start_ns(UTC) == OPENING.value
     assert len(feed) == 2
     assert repr(feed) == "<RecordedFeed the DataFrame 2 rows speed=1>"
     assert repr(RecordedFeed(ticks(last=[1.0]), None)) == "<RecordedFeed the DataFrame 1 rows as fast as it is read>"
@@ -708,7 +708,7 @@ def test_a_cancelled_recording_says_how_far_it_came() -> None:
         await engine.until(lambda: bool(engine.ticks))
         await stopped(task)
         assert engine.states[-1] == (FeedState.CLOSED, "the recording was stopped")
-        with pytest.raises(FeedError, match="the recording was stopped, after 1 ticks"):
+        with pytest.raises(FeedError, match="the recording was stopped; ticks posted: 1"):
             handle.result(0)
 
     asyncio.run(story())
@@ -720,7 +720,7 @@ def test_cancelled_before_play_it_fails_its_handle_too() -> None:
         task = asyncio.create_task(feed.run(engine))
         await engine.until(lambda: bool(engine.states))
         await stopped(task)
-        with pytest.raises(FeedError, match="stopped, after 0 ticks"):
+        with pytest.raises(FeedError, match="stopped; ticks posted: 0"):
             await feed.play()
 
     asyncio.run(story())

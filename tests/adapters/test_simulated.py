@@ -319,7 +319,7 @@ def test_wrong_arguments_raise(arguments: dict[str, Any], told: str) -> None:
 def test_it_is_a_feed() -> None:
     feed = SimulatedFeed([SBIN, TCS, NIFTY, BTC], seed=3)
     assert isinstance(feed, Feed)
-    assert not feed.recorded
+    assert feed.start_ns(UTC) is None
     assert repr(feed) == f"<SimulatedFeed {SBIN}, {TCS}, {NIFTY}, … seed=3 ticks_per_second=10>"
 
 

@@ -1078,13 +1078,13 @@ def test_a_reducing_order_is_denied_by_no_limit() -> None:
             max_tick_age=1,
         )
     )
-    desk.buy(100, exits=[stop("500")])
+    desk.buy(100)
     desk.quote("400", "900", "450", after=1)
     desk.halt("loss")
     desk.handle(ev.FeedChanged(desk.ts, FeedState.FAILED))
     desk.pass_time(100)
     assert desk.sell(10, limit="899").status is S.ACCEPTED
-    assert desk.position == 0 or desk.sell(10).status is S.FILLED
+    assert desk.sell(10).status is S.FILLED
     desk.close()
     assert desk.position == 0
 
@@ -1304,7 +1304,7 @@ def test_after_a_restart_stops_still_fire() -> None:
     desk.buy(100, exits=[stop("545")])
     desk.buy(10, limit="540")
     account = restarted(desk)
-    assert account.handle(tick(SBIN, desk.ts + SECOND, bid="546", ask="546.10")) == []
+    assert kinds(account.handle(tick(SBIN, desk.ts + SECOND, bid="546", ask="546.10"))) == ["EquityPoint"]
     events = account.handle(tick(SBIN, desk.ts + SECOND, bid="545", ask="545.10"))
     assert kinds(events)[0] == "ExitFired"
     assert kinds(account.handle(tick(SBIN, desk.ts + SECOND, bid="539", ask="539.10")))[0] == "Filled"
