@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from statistics import median
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 from ib_async import Execution, util
 
 from livetrade import frames
@@ -94,6 +95,12 @@ def make_executions(count: int) -> list[Execution]:
     ]
 
 
+def without_arrow(columns: frames.Columns, view: frames.View, *, exact: bool) -> pd.DataFrame:
+    """As where pyarrow is not installed."""
+    with pd.option_context("mode.string_storage", "python"):
+        return frames.orders(columns, view, exact=exact)
+
+
 def timed(work: Callable[[], object]) -> float:
     gc.collect()
     start = time.perf_counter()
@@ -117,6 +124,8 @@ def main() -> None:
         "livetrade": lambda: frames.orders(columns, view),
         "livetrade exact=True": lambda: frames.orders(columns, view, exact=True),
         'livetrade exact="arrow"': lambda: frames.orders(columns, view, exact="arrow"),
+        "livetrade, str without Arrow": lambda: without_arrow(columns, view, exact=False),
+        "livetrade exact=True, same": lambda: without_arrow(columns, view, exact=True),
         "copy of the columns": table.copy,
     }
     for work in contenders.values():
@@ -129,8 +138,8 @@ def main() -> None:
     print(f"{count:,} orders, median of {ROUNDS}")
     peer = median(times["ib_async.util.df"])
     for name, taken in times.items():
-        print(f"{name:26} {median(taken) * 1e3:9.2f} ms {peer / median(taken):8.0f}x")
-    print(f"{'append an order':26} {append * 1e6:9.2f} µs\n{'change an order':26} {change * 1e6:9.2f} µs")
+        print(f"{name:30} {median(taken) * 1e3:9.2f} ms {peer / median(taken):8.0f}x")
+    print(f"{'append an order':30} {append * 1e6:9.2f} µs\n{'change an order':30} {change * 1e6:9.2f} µs")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from importlib import import_module
 from itertools import cycle, pairwise
 from math import hypot, isnan
 from statistics import fmean
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 import typer
@@ -90,7 +89,6 @@ def demo(
     tape, console = Tape(), _console()
     title = f"livetrade demo   PAPER   simulated market, seed {seed}"
     screen: Screen = LiveScreen(tape, title, console) if console.is_terminal else PlainScreen(tape, title)
-    Thread(target=import_module, args=("pandas",), daemon=True).start()  # the report needs it, seconds later
     with (
         warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # about what is left; the report tells it
         tape,
@@ -99,6 +97,7 @@ def demo(
     ):
         tape.follow(engine)
         code = asyncio.run(_session(engine, _tradable(feed), seconds, screen))
+        import_module("pandas")  # takes a moment, in which the last picture stands
     _report(engine, console)
     return code
 
@@ -220,6 +219,7 @@ async def _session(engine: lt.LiveTradingEngine, symbols: Sequence[str], seconds
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await engine.flatten()
+            screen.show(engine, symbols, 0.0)
     return over.result()
 
 
@@ -396,7 +396,7 @@ class LiveScreen:
         header.style = "reverse"
         header.add_column(no_wrap=True)
         header.add_column(justify="right", no_wrap=True)
-        header.add_row(f" {self._title}", f"{left:.1f} s left ")
+        header.add_row(f" {self._title}", f"{left:.1f} s left " if left else "closing ")
         return header
 
     def _prices(self, engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> "Table":

@@ -417,10 +417,9 @@ def ticks(
     columns: Columns, instrument: Instrument, view: View, where: Where = EVERYTHING, *, exact: Exact = False
 ) -> "pd.DataFrame":
     """The ticks of one instrument, from int64 columns time, bid, ask, last (0: unknown) and volume (-1: unknown)."""
-    symbol = Texts()
     shown = {
         "time": columns["time"],
-        "symbol": symbol.column(array("i", [symbol[instrument.symbol]]) * len(columns["time"])),
+        "symbol": _repeated(instrument.symbol, len(columns["time"])),
         **{name: Scaled(columns[name], instrument.scale, unknown=0) for name in ("bid", "ask", "last")},
         "volume": Scaled(columns["volume"], instrument.quantity_scale, unknown=-1),
     }
@@ -553,7 +552,7 @@ def _among(column: Text, wanted: Any, name: str) -> "Array":
     texts = [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else list(wanted)
     if not all(isinstance(text, str) for text in texts):
         raise OrderError(f"{name} must be one text or several, not {wanted!r}")
-    found = np.array([text in texts for text in column.items], dtype=bool)
+    found = np.array([text in texts for text in column.distinct], dtype=bool)
     return np.asarray(found[np.array(column.codes)])
 
 
@@ -601,14 +600,19 @@ class Scaled:
 
 def _money(raws: Iterable[int]) -> Money:
     known = Amounts()
-    return known.column(array("i", [known[raw] for raw in raws]))
+    return Money(array("i", [known[raw] for raw in raws]), known, len(known))
 
 
 def _text(data: Text | list[str]) -> Text:
     if isinstance(data, Text):
         return data
     known = Texts()
-    return known.column(array("i", [known[text] for text in data]))
+    return Text(array("i", [known[text] for text in data]), known, len(known))
+
+
+def _repeated(text: str, rows: int) -> Text:
+    known = Texts()
+    return Text(array("i", [known[text]]) * rows, known, 1)
 
 
 def _percent(part_raw: int, whole_raw: int) -> int:
@@ -653,7 +657,7 @@ class _Maker:
 
         if index == "time":
             return self.times(columns["time"]).rename("time")
-        return pd.Index(self.text(columns[index]), name=index) if isinstance(index, str) else index
+        return pd.Index(self.text(columns[index]), name=index, copy=False) if isinstance(index, str) else index
 
     def column(self, kind: _Kind, data: Any) -> Any:
         if kind == "number":
@@ -675,9 +679,10 @@ class _Maker:
         import numpy as np
         import pandas as pd
 
-        ns = self.pick(data)
-        ns = np.where(ns == 0, np.iinfo(np.int64).min, ns)  # NaT
-        return pd.DatetimeIndex(ns.view("M8[ns]")).tz_localize("UTC").tz_convert(self.view.zone)
+        ns = self.pick(data).astype(np.int64)  # a copy
+        if not ns.all():
+            ns[ns == 0] = pd.NaT.value
+        return pd.DatetimeIndex(ns, dtype=pd.DatetimeTZDtype("ns", self.view.zone), copy=False)
 
     def category(self, kind: type[StrEnum], data: Any) -> "pd.Categorical":
         import pandas as pd
@@ -696,7 +701,8 @@ class _Maker:
         dtype = pd.StringDtype(na_value=np.nan)  # what "str" means; kept by pyarrow where that is installed
         if dtype.storage == "pyarrow":
             return dtype.__from_arrow__(_arrow_text(column, codes))  # type: ignore[attr-defined]
-        return pd.array(np.array(column.items, dtype=object)[codes], dtype=dtype)
+        texts = np.array(column.distinct, dtype=object)
+        return pd.array(texts if _in_order(codes, len(texts)) else texts[codes], dtype=dtype)
 
     def number(self, data: "Scaled | Money | list[Decimal | None]") -> Any:
         import numpy as np
@@ -713,9 +719,10 @@ class _Maker:
     def _money(self, data: Money) -> Any:
         import numpy as np
 
-        codes, raws = self.pick(data.codes), data.raws
+        codes = self.pick(data.codes)
         if not self.exact:
             return np.asarray(data.floats)[codes]
+        raws = data.distinct
         if len(codes) < len(raws):
             used, codes = np.unique(codes, return_inverse=True)
             raws = [raws[code] for code in used]
@@ -780,22 +787,26 @@ def _distinct(raws: "Array") -> "tuple[Array, Array]":
     return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[raws - low]
 
 
+def _in_order(codes: "Array", count: int) -> bool:
+    import numpy as np
+
+    return len(codes) == count and bool((codes == np.arange(count)).all())
+
+
 def _arrow_text(column: Text, codes: "Array") -> Any:
     """An Arrow array of the texts; one text in every row, and every row its own text, need no looking up."""
     import numpy as np
     import pyarrow as pa
 
-    def made(count: int, ends: Any, data: bytes) -> Any:
-        return pa.LargeStringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(data))
+    def made(data: bytearray, ends: Any) -> Any:
+        return pa.LargeStringArray.from_buffers(len(ends) - 1, pa.py_buffer(ends), pa.py_buffer(data))
 
+    data, ends = column.utf8
     rows = len(codes)
     if rows and (codes == codes[0]).all():
-        text = column.data[column.ends[codes[0]] : column.ends[codes[0] + 1]]
-        return made(rows, np.arange(rows + 1) * len(text), text * rows)
-    distinct = made(len(column.items), column.ends, column.data)
-    if rows == len(column.items) and (codes == np.arange(rows)).all():
-        return distinct
-    return distinct.take(pa.array(codes))
+        text = data[ends[codes[0]] : ends[codes[0] + 1]]
+        return made(text * rows, np.arange(rows + 1) * len(text))
+    return made(data, ends) if _in_order(codes, column.count) else made(data, ends).take(pa.array(codes))
 
 
 def _arrow_decimals(values: list[Decimal | None]) -> Any:

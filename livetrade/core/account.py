@@ -94,7 +94,6 @@ class Account(State):
         self._to_venue: deque[str] = deque()
         self._touched: dict[str, Market] = {}
         self._timers: list[int] = []
-        self._numbered = -1
         self._midnight_ns = 0
         self._deadline_ns = 0
         self._equity_due_ns = 0
@@ -128,9 +127,9 @@ class Account(State):
         return self._deadline_ns
 
     def new_id(self, ts: int) -> str:
-        """A client order id: 16 letters and digits, ordered by time."""
-        self._numbered = max(self._numbered + 1, len(self.orders))
-        return base36(ts, 12) + base36(self._numbered, 4)
+        """A client order id for the next order: 16 letters and digits, ordered by time. Each order makes the next id
+        another; asked twice before an order, it is the same."""
+        return base36(ts, 12) + base36(len(self.orders), 4)
 
     def _emit(self, event: ev.Event) -> None:
         self.apply(event)

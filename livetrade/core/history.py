@@ -36,30 +36,8 @@ _SIDE, _TYPE, _PRODUCT, _TIF = _codes(OrderSide), _codes(OrderType), _codes(Prod
 _STATUS, _SOURCE, _PRICE_SOURCE = _codes(OrderStatus), _codes(Source), _codes(PriceSource)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A column of text: value number n is items[n], and the UTF-8 in data[ends[n]:ends[n + 1]]."""
-
-    codes: "array[int]"
-    items: list[str]
-    data: bytes
-    ends: "array[int]"
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """A column of money: value number n is raws[n] exactly (None: unknown) and floats[n] nearly (NaN: unknown)."""
-
-    codes: "array[int]"
-    raws: list[int | None]
-    floats: "array[float]"
-
-
-Column: TypeAlias = "array[int] | Text | Money | list[object]"
-
-
 class Texts(dict[str, int]):
-    """The distinct texts of a column, numbered as they first come."""
+    """The distinct texts of a column, numbered as they first come; nothing is ever taken away."""
 
     __slots__ = ("data", "distinct", "ends")
 
@@ -75,25 +53,62 @@ class Texts(dict[str, int]):
         number = self[text] = len(self)
         return number
 
-    def column(self, codes: "array[int]") -> Text:
-        return Text(codes, self.distinct[:], bytes(self.data), self.ends[:])
-
 
 class Amounts(dict[int | None, int]):
-    """The distinct amounts of raw money of a column, numbered as they first come."""
+    """The distinct amounts of raw money of a column, numbered as they first come; nothing is ever taken away."""
 
-    __slots__ = ("floats",)
+    __slots__ = ("distinct", "floats")
 
     def __init__(self) -> None:
+        self.distinct: list[int | None] = []
         self.floats = array("d")
 
     def __missing__(self, raw: int | None) -> int:
+        self.distinct.append(raw)
         self.floats.append(nan if raw is None else raw / MONEY_ONE)
         number = self[raw] = len(self)
         return number
 
-    def column(self, codes: "array[int]") -> Money:
-        return Money(codes, list(self), self.floats[:])
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A column of text: which of the first `count` texts stands in each row. Those only ever get more behind them, so
+    that any thread may slice them while others are added."""
+
+    codes: "array[int]"
+    known: Texts
+    count: int
+
+    @property
+    def distinct(self) -> list[str]:
+        return self.known.distinct[: self.count]
+
+    @property
+    def utf8(self) -> "tuple[bytearray, array[int]]":
+        """The texts end to end, and where each begins, with the end of the last."""
+        ends = self.known.ends[: self.count + 1]
+        return self.known.data[: ends[-1]], ends
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A column of money: which of the first `count` amounts stands in each row (see `Text`)."""
+
+    codes: "array[int]"
+    known: Amounts
+    count: int
+
+    @property
+    def distinct(self) -> list[int | None]:
+        """Raw money, exactly; None while unknown."""
+        return self.known.distinct[: self.count]
+
+    @property
+    def floats(self) -> "array[float]":
+        return self.known.floats[: self.count]
+
+
+Column: TypeAlias = "array[int] | Text | Money | list[object]"
 
 
 class Table:
@@ -122,11 +137,16 @@ class Table:
 
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
-        known: dict[str, Texts | Amounts] = {**self.texts, **self.amounts}
-        return {
-            name: known[name].column(column[:]) if isinstance(column, array) and name in known else column[:]
-            for name, column in self.columns.items()
-        }
+        return {name: self._copied(name, column) for name, column in self.columns.items()}
+
+    def _copied(self, name: str, column: "array[int] | list[object]") -> Column:
+        if isinstance(column, list):
+            return column[:]
+        if name in self.texts:
+            return Text(column[:], self.texts[name], len(self.texts[name]))
+        if name in self.amounts:
+            return Money(column[:], self.amounts[name], len(self.amounts[name]))
+        return column[:]
 
 
 class OrderTable(Table):

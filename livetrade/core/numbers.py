@@ -29,7 +29,7 @@ def number(value: Number, what: str) -> Decimal:
         raise PriceError("not_a_number", f"{what} must be a number, not {value}")
     try:
         result = _decimal(value)
-    except (InvalidOperation, TypeError, ValueError):
+    except (InvalidOperation, OverflowError, TypeError, ValueError):
         raise PriceError("not_a_number", f"{what} is not a number: {value!r}") from None
     if result.is_nan():
         raise PriceError("not_a_number", f"{what} is not a number: {value!r}")

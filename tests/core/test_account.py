@@ -368,8 +368,12 @@ S_MARKET = next(kind for kind in type(Desk().buy(1).order_type) if kind == "MARK
 
 
 def test_ids_are_ordered_and_never_repeat() -> None:
-    account = Desk().account
-    ids = [account.new_id(OPENING_BELL) for _ in range(100)] + [account.new_id(OPENING_BELL + 1)]
+    desk = trading()
+    ids = []
+    for number in range(100):
+        desk.pass_time(number // 50)
+        ids.append(desk.account.new_id(desk.ts))
+        desk.buy(1, limit="500" if number % 2 else "900000000", order_id=ids[-1])
     assert ids == sorted(set(ids))
     assert all(len(one) == 16 and one.isalnum() for one in ids)
     assert base36(35, 2) == "0Z"

@@ -68,6 +68,7 @@ def test_what_a_user_may_write(value: Any, expected: str) -> None:
         (None, "not_a_number"),
         (True, "not_a_number"),
         ([1], "not_a_number"),
+        (Fraction(10**400), "not_a_number"),
         (float("nan"), "not_a_number"),
         (Decimal("sNaN"), "not_a_number"),
         (float("inf"), "infinite"),
