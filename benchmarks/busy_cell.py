@@ -14,6 +14,7 @@ and how many of the stops fired before the cell ended. Nothing is pinned or tune
 """
 
 import argparse
+import json
 import os
 import platform
 import random
@@ -40,18 +41,17 @@ def market(symbols: int, seconds: float, seed: int) -> None:
         start = time.perf_counter()
         crossings = [(rng.uniform(0.05, 0.75) * seconds, number, CROSSED) for number in range(symbols)]
         quiet = [
-            (rng.uniform(0, 0.9) * seconds, rng.randrange(symbols), "")
+            (rng.uniform(0, 0.9) * seconds, rng.randrange(symbols), rng.choice(("99.90", "99.95", PRICE)))
             for _ in range(round(QUIET_TICKS_PER_SECOND * seconds))
         ]
         crossed: set[int] = set()
         for moment, number, bid in sorted(crossings + quiet):
             time.sleep(max(0.0, start + moment - time.perf_counter()))
-            if bid:
+            if bid == CROSSED:
                 crossed.add(number)
-            elif number not in crossed:
-                bid = rng.choice(("99.90", "99.95", PRICE))
-            if bid:
-                print(number, bid, time.time_ns(), flush=True)
+            elif number in crossed:
+                continue
+            print(number, bid, time.time_ns(), flush=True)
 
 
 # ── the kernel: what its cells call ──────────────────────────────────────────────────────────────────────────────────
@@ -111,15 +111,15 @@ class Desk:
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
 
-    def figures(self, cell_ended: int) -> tuple[list[float], list[float], int]:
-        """Milliseconds to the fills, milliseconds to the callbacks, and how many fills came before the cell's end."""
+    def figures(self, cell_ended: int) -> str:
+        """As JSON: milliseconds to the fills, milliseconds to the callbacks, how many fills came before the cell's end."""
         deadline = time.monotonic() + 30
         while len(self.told) < len(self.symbols) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert sorted(symbol for symbol, _ in self.filled) == self.symbols, "every stop fires once"
         fill = [(moment - self.sent[symbol]) / 1e6 for symbol, moment in self.filled]
         told = [(moment - self.sent[symbol]) / 1e6 for symbol, moment in self.told.items()]
-        return fill, told, sum(moment < cell_ended for _, moment in self.filled)
+        return json.dumps([fill, told, sum(moment < cell_ended for _, moment in self.filled)])
 
     def close(self) -> None:
         self.engine.close()
@@ -139,7 +139,8 @@ import pandas as pd
 import busy_cell
 SECONDS = {seconds}
 rng = np.random.default_rng(0)
-frame = pd.DataFrame({{"key": rng.integers(0, 1_000, 2_000_000), "a": rng.random(2_000_000), "b": rng.random(2_000_000)}})
+N = 2_000_000
+frame = pd.DataFrame({{"key": rng.integers(0, 1_000, N), "a": rng.random(N), "b": rng.random(N)}})
 desk = busy_cell.Desk({symbols}, SECONDS, seed=7)
 """
 
@@ -153,42 +154,50 @@ def quantiles(values: Sequence[float]) -> str:
     return " ".join(f"{value:7.1f}" for value in (ordered[last // 2], ordered[round(last * 0.99)], ordered[last]))
 
 
-def measure(symbols: int, seconds: float, rounds: int) -> None:
-    from jupyter_client.manager import start_new_kernel
+class Kernel:
+    """A Jupyter kernel that can import this file."""
 
-    with tempfile.TemporaryDirectory() as home:
+    def __init__(self, home: str) -> None:
+        from jupyter_client.manager import start_new_kernel
+
         environment = {**os.environ, "IPYTHONDIR": home, "PYTHONPATH": os.fspath(Path(__file__).parent)}
-        manager, client = start_new_kernel(env=environment)
-        answers: list[str] = []
+        self._manager, self._client = start_new_kernel(env=environment, stderr=subprocess.DEVNULL)
 
-        def run(code: str) -> str:
-            answers.clear()
-            reply = client.execute_interactive(code, output_hook=keep, timeout=120)
-            assert reply["content"]["status"] == "ok", "\n".join(reply["content"]["traceback"])
-            return "".join(answers)
+    def run(self, code: str) -> str:
+        """What the cell prints; an error in it ends the script."""
+        printed: list[str] = []
 
         def keep(message: dict[str, Any]) -> None:
             if message["msg_type"] == "stream":
-                answers.append(message["content"]["text"])
+                printed.append(message["content"]["text"])
 
-        run(FIRST.format(symbols=symbols, seconds=seconds))
-        print(f"{symbols} stops crossed in {seconds:g} s, {rounds} rounds; {platform.platform()}, {os.cpu_count()} CPUs")
-        print(f"{'the cell runs':20} {'fill: p50     p99     max':>26} {'told: p50     p99     max':>26}   during the cell")
+        reply = self._client.execute_interactive(code, output_hook=keep, timeout=120)["content"]
+        if reply["status"] != "ok":
+            sys.exit("\n".join(reply["traceback"]))
+        return "".join(printed)
+
+    def stop(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel()
+
+
+def measure(symbols: int, seconds: float, rounds: int) -> None:
+    print(f"{rounds} x {symbols} stops, crossed within {seconds:g} s; {platform.platform()}, {os.cpu_count()} CPUs")
+    print(f"{'milliseconds':20} {'fill: p50     p99     max':>26} {'told: p50     p99     max':>26}   during the cell")
+    with tempfile.TemporaryDirectory() as home:
+        kernel = Kernel(home)
+        kernel.run(FIRST.format(symbols=symbols, seconds=seconds))
         for name, work in CELLS.items():
-            fill: list[float] = []
-            told: list[float] = []
-            during = 0
+            fill, told, during = [], [], 0
             for _ in range(rounds):
-                run(f"desk.arm()\nend = time.perf_counter() + SECONDS\n{work}\nended = time.time_ns()")
-                figures = run("print(desk.figures(ended))")
-                one_fill, one_told, one_during = eval(figures)
+                kernel.run(f"desk.arm()\nend = time.perf_counter() + SECONDS\n{work}\nended = time.time_ns()")
+                one_fill, one_told, one_during = json.loads(kernel.run("print(desk.figures(ended))"))
                 fill += one_fill
                 told += one_told
                 during += one_during
-            print(f"{name:20}   {quantiles(fill)}   {quantiles(told)}   {during} of {symbols * rounds}")
-        run("desk.close()")
-        client.stop_channels()
-        manager.shutdown_kernel()
+            print(f"{name:20}   {quantiles(fill)}   {quantiles(told)}   {during} of {symbols * rounds}", flush=True)
+        kernel.run("desk.close()")
+        kernel.stop()
 
 
 def main() -> None:

@@ -1,33 +1,42 @@
 """How commands are answered: a handle waits until its orders have come to rest, or its time is over."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from livetrade.core import events as ev
 from livetrade.core.account import Account
+from livetrade.core.ledger import BookKey
 from livetrade.core.numbers import money
-from livetrade.core.values import FINAL, Order, OrderStatus, OrderType, TimeInForce
-from livetrade.surface import OrderHandle, OrderResult
+from livetrade.core.values import FINAL, Order, OrderStatus, OrderType, Source, TimeInForce
+from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult
 
 ANSWER_NS = 5_000_000_000
 """An order command is answered after this much engine time at the latest."""
 
-Settled = Callable[[Order], bool]
+Test = Callable[[Order], bool]
 
 
 class Waiting:
     """A handle, the orders it waits for, and when they have come far enough."""
 
-    __slots__ = ("deadline_ns", "done", "handle", "ids", "settled", "told")
+    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "settled", "told")
 
     def __init__(
-        self, handle: OrderHandle, ids: Sequence[str], settled: Settled, done: frozenset[OrderStatus], deadline_ns: int
+        self,
+        handle: OrderHandle,
+        ids: Sequence[str],
+        settled: Test,
+        done: Test,
+        deadline_ns: int,
+        books: Sequence[BookKey] = (),
     ) -> None:
         self.handle = handle
-        self.ids = tuple(ids)
+        self.ids = list(ids)
         self.settled = settled
-        self.done = done  # the states in which an order has done what was asked
+        self.done = done  # has an order done what was asked?
         self.deadline_ns = deadline_ns
+        self.books = books  # what is still to be closed by orders that are not sent yet
         self.told = ""
 
 
@@ -44,9 +53,9 @@ class Answers:
     def all(self) -> list[Waiting]:
         return list({id(waiting): waiting for group in self._waiting.values() for waiting in group}.values())
 
-    def awaited(self) -> int:
-        """How many of the handles somebody waits for now."""
-        return sum(waiting.handle.is_awaited for waiting in self.all())
+    def awaited(self) -> Counter[object]:
+        """By who waits (`handle.flow`): for how many handles."""
+        return Counter(who for waiting in self.all() for who in waiting.handle.awaited_by)
 
     def take(self, command: ev.Command, events: Sequence[ev.Event], handle: OrderHandle, now_ns: int) -> None:
         """Answers a command whose events are durable, or keeps its handle until its orders have come to rest."""
@@ -56,8 +65,9 @@ class Answers:
             return
         ids, settled, done = _awaited_by(command, events)
         told = _told(command)
+        books = [(e.strategy, e.symbol, e.product) for e in events if isinstance(e, ev.ClosePending) and e.quantity_raw]
         if ids:
-            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS), told)
+            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books), told)
         else:
             handle.resolve(OrderResult(True, told, None))
 
@@ -67,7 +77,8 @@ class Answers:
             handle.resolve(OrderResult(False, "there is no order to wait for", None))
             return
         reached = partial(_has_reached, status)
-        self.wait(Waiting(handle, [order_id], reached, frozenset({status}), deadline_ns), f"{order_id} is {status}")
+        done = partial(_is, frozenset({status}))
+        self.wait(Waiting(handle, [order_id], reached, done, deadline_ns), f"{order_id} is {status}")
 
     def wait(self, waiting: Waiting, told: str) -> None:
         waiting.told = told
@@ -75,9 +86,20 @@ class Answers:
             for order_id in waiting.ids:
                 self._waiting.setdefault(order_id, []).append(waiting)
 
-    def order_changed(self, order: Order) -> None:
-        for waiting in self._waiting.get(order.client_order_id, ())[:]:
-            self._resolve(waiting)
+    def orders_changed(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            if order.source is Source.FLATTEN and order.client_order_id not in self._waiting:
+                self._follow_closing(order)
+        for order in orders:
+            for waiting in self._waiting.get(order.client_order_id, ())[:]:
+                self._resolve(waiting)
+
+    def _follow_closing(self, order: Order) -> None:
+        """An order that closes what had to wait until others were out of its way."""
+        for waiting in self.all():
+            if order.book_key in waiting.books and order.client_order_id not in waiting.ids:
+                waiting.ids.append(order.client_order_id)
+                self._waiting.setdefault(order.client_order_id, []).append(waiting)
 
     def overdue(self, now_ns: int) -> None:
         """Answers what has waited too long."""
@@ -92,7 +114,8 @@ class Answers:
 
     def _resolve(self, waiting: Waiting, why: str = "") -> bool:
         orders = [self._account.orders[order_id] for order_id in waiting.ids]
-        if not why and not all(waiting.settled(order) for order in orders):
+        closing = any(book in self._account.closing for book in waiting.books)
+        if not why and (closing or not all(waiting.settled(order) for order in orders)):
             return False
         for order_id in waiting.ids:
             rest = [other for other in self._waiting.get(order_id, ()) if other is not waiting]
@@ -106,11 +129,36 @@ class Answers:
 
 _WORKING = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _PLACED = _WORKING | {OrderStatus.FILLED}
+_CANCELED = frozenset({OrderStatus.CANCELED})
 _GONE = frozenset({OrderStatus.CANCELED, OrderStatus.FILLED, OrderStatus.EXPIRED})
 
 
-def _is_final(order: Order) -> bool:
-    return order.status in FINAL
+def _is(states: frozenset[OrderStatus], order: Order) -> bool:
+    return order.status in states
+
+
+def _is_settled(order: Order) -> bool:
+    """Nothing that was asked of the order is on its way: it is final, or works (on, where a request was refused)."""
+    return order.status in FINAL or order.status in _WORKING
+
+
+def _is_placed(order: Order) -> bool:
+    return _at_rest(order) and order.status in _PLACED
+
+
+def _is_changed(command: ev.ModifyOrder, order: Order) -> bool:
+    asked = (command.quantity_raw, command.limit_raw, command.trigger_raw)
+    terms = (order.quantity_raw, order.limit_raw, order.trigger_raw)
+    return order.status in _PLACED and all(want in (None, have) for want, have in zip(asked, terms, strict=True))
+
+
+def _closes_no_more(order: Order) -> bool:
+    return order.status in FINAL or (order.source is not Source.FLATTEN and order.status in _WORKING)
+
+
+def _is_closed(order: Order) -> bool:
+    """What closes a position must fill; what stood in its way must be gone."""
+    return order.status is OrderStatus.FILLED or (order.source is not Source.FLATTEN and order.status in _GONE)
 
 
 def _at_rest(order: Order) -> bool:
@@ -126,26 +174,29 @@ def _has_reached(status: OrderStatus, order: Order) -> bool:
     return order.status is status or order.status in FINAL
 
 
-def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[str], Settled, frozenset[OrderStatus]]:
+def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[str], Test, Test]:
     """The orders that a command's answer waits for, when they are far enough, and which ends are what was asked."""
-    if isinstance(command, ev.SubmitOrder | ev.ModifyOrder):
-        return [command.client_order_id], _at_rest, _PLACED
+    if isinstance(command, ev.SubmitOrder):
+        return [command.client_order_id], _at_rest, _is_placed
+    if isinstance(command, ev.ModifyOrder):
+        return [command.client_order_id], _is_settled, partial(_is_changed, command)
     if isinstance(command, ev.CancelOrder):
-        return [command.client_order_id], _is_final, frozenset({OrderStatus.CANCELED})
+        return [command.client_order_id], _is_settled, partial(_is, _CANCELED)
+    canceled = [event.client_order_id for event in events if isinstance(event, ev.Cancel)]
     if isinstance(command, ev.ClosePosition):
         sent = [e.order.client_order_id for e in events if isinstance(e, ev.Submit | ev.OrderDenied)]
-        return sent, _is_final, frozenset({OrderStatus.FILLED})
-    return [event.client_order_id for event in events if isinstance(event, ev.Cancel)], _is_final, _GONE
+        return canceled + sent, _closes_no_more, _is_closed
+    return canceled, _is_settled, partial(_is, _GONE)
 
 
 def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     last = orders[-1]
-    failed = next((order for order in orders if order.status not in waiting.done), None)
+    failed = next((order for order in orders if not waiting.done(order)), None)
     if failed is None:
         return OrderResult(True, waiting.told or _done(last), last)
     filled = f", filled {failed.filled_qty} of {failed.quantity}" if failed.filled_raw else ""
-    if failed.is_open:
-        message = f"Not confirmed: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"
+    if failed.is_open and not waiting.settled(failed):
+        message = f"{NOT_CONFIRMED}: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"
     else:
         message = (failed.reason or str(failed.status)) + filled
     return OrderResult(False, message, failed)

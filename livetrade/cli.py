@@ -38,7 +38,8 @@ def main() -> None:
     try:
         code = app(prog_name="livetrade", standalone_mode=False)
     except typer.TyperException as error:
-        code = _complain(f"{error.format_message()} (--help lists the options)", error.exit_code)
+        hint = "" if isinstance(error, typer.BadParameter) else " (see --help)"
+        code = _complain(error.format_message() + hint, error.exit_code)
     except lt.LiveTradeError as error:
         code = _complain(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
@@ -78,10 +79,11 @@ def demo(
     symbols: Annotated[str, typer.Option(help="What to trade, parted by commas.")] = ",".join(START_PRICES),
     ticks_per_second: Annotated[float, typer.Option(help="How many prices a second each symbol gets.")] = 20,
 ) -> int:
-    """Trade a simulated market on paper for some seconds, and show positions, orders, fills and P&L.
+    """Trade a simulated market on paper for some seconds.
 
     Two small strategies buy with a stop-loss and a take-profit, or with a trailing stop, and again when one has fired.
-    Nothing leaves this machine, and everything is closed at the end. Ctrl-C ends it early.
+    Everything is closed at the end, and positions, orders, fills and P&L are shown. Nothing leaves this machine. Ctrl-C
+    ends it early.
     """
     if not 0 < seconds <= LONGEST:
         raise typer.BadParameter(f"it must be above 0 and at most {LONGEST}, not {seconds:g}", param_hint="--seconds")
@@ -384,7 +386,8 @@ class LiveScreen:
         from rich.console import Group
 
         shown = symbols[: max(1, (self._console.height - 14) // 3)]
-        tables = [self._prices(engine, shown), _holdings(engine, shown)]
+        title = "PRICES" if len(shown) == len(symbols) else f"PRICES, {len(shown)} of {len(symbols)}"
+        tables = [self._prices(title, engine, shown), _holdings(engine, shown)]
         parts: list[RenderableType] = [self._header(left), _money_line(engine), _health_line(engine), ""]
         parts += [Columns(tables, padding=(1, 3)), "", self._working(len(shown)), "", self._events()]
         self._live.update(Group(*parts), refresh=True)
@@ -399,8 +402,8 @@ class LiveScreen:
         header.add_row(f" {self._title}", f"{left:.1f} s left " if left else "closing ")
         return header
 
-    def _prices(self, engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> "Table":
-        table = _live_table("PRICES", "bid", "ask", "last", "change")
+    def _prices(self, title: str, engine: lt.LiveTradingEngine, symbols: Sequence[str]) -> "Table":
+        table = _live_table(title, "bid", "ask", "last", "change")
         for symbol in symbols:
             tick = engine.stream.last(symbol)
             if tick is None:

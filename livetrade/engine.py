@@ -9,14 +9,15 @@ import asyncio
 import atexit
 import contextlib
 import logging
+import os
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from functools import partial
-from threading import Lock, Thread
+from threading import Event, Lock, Thread, get_ident
 from time import monotonic_ns, time_ns
 from typing import Any, Self, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,7 +28,7 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, money, money_raw
+from livetrade.core.numbers import Number, at, money, money_raw
 from livetrade.core.values import (
     FeedState,
     Fill,
@@ -95,6 +96,7 @@ class LiveTradingEngine(Surface):
         self.name = name
         self._zone = _zone(timezone)
         self._check_arguments(cash, feed, broker, fees, trigger_by, name)
+        _check_rules(limits, margin, instruments)
         self._broker = broker if broker is not None else PaperBroker()
         self._journal = _journal(journal, self._broker)
         self._feed = feed
@@ -107,6 +109,7 @@ class LiveTradingEngine(Surface):
 
         self._closing = False
         self._close_lock = Lock()
+        self._closed = Event()
         self._answers = Answers(self.account)
         self._user = UserThread(f"livetrade-{name}-user", self._on_idle)
         self._on_fill = Callbacks(self._user)
@@ -121,23 +124,32 @@ class LiveTradingEngine(Surface):
         self._recorded = start_ns is not None
         self._start_ns = start_ns or 0
         self._feed_ended = False
-        self._clock_offset = time_ns() - monotonic_ns()
+        self._clock_offset = self._wall_offset = time_ns() - monotonic_ns()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
 
-        _replace(self)
+        _close_namesake(name)
         self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
-        self.stream.hub.open()
-        self._opening_quotes = self.stream.attach(self, self._zone)
         self.stream.register(*instruments)
-        self.stream.hub.dispatch = partial(self._user.soon, self._dispatch_ticks)
-        self.stream.hub.on_idle = self._on_idle
         self._loop = asyncio.new_event_loop()
         self._inbox = Inbox(self._loop, self._take_posted_tick, self._after_batch)
+        try:
+            self._opening_quotes = self.stream.attach(self, self._zone)
+        except BaseException:
+            self._loop.close()
+            raise
+        self.stream.hub.open()
+        self.stream.hub.dispatch = partial(self._user.soon, self._dispatch_ticks)
+        self.stream.hub.on_idle = self._on_idle
         started: Future[None] = Future()
         self._thread = Thread(target=self._run, args=(started,), name=f"livetrade-{name}", daemon=True)
         self._thread.start()
-        started.result()
+        try:
+            started.result()
+        except BaseException:
+            self.close()
+            raise
+        _close_namesake(name, successor=self)
 
     @staticmethod
     def _check_arguments(
@@ -169,9 +181,8 @@ class LiveTradingEngine(Surface):
             self._open()
         except BaseException as error:  # noqa: BLE001  handed to the thread that makes the engine
             started.set_exception(error)
-            return
-        started.set_result(None)
-        try:
+        else:
+            started.set_result(None)
             self._loop.run_forever()
         finally:
             self._inbox.end()
@@ -221,12 +232,16 @@ class LiveTradingEngine(Surface):
         """The engine's clock. On a recording it is the recording's time, and stands still between its ticks."""
         if self._recorded:
             return max(self.account.ts, self._start_ns)
-        return max(time_ns(), self.account.ts)
+        return max(time_ns(), monotonic_ns() + self._clock_offset, self.account.ts)
+
+    def now(self) -> datetime:
+        """The engine's time, in its time zone; on a recording it stands still between ticks."""
+        return self._read(lambda account: at(self.now_ns(), account.zone))
 
     def _take_posted_tick(self, tick: Tick) -> None:
-        posted_ns, now = tick.received_ns, self.account.ts
-        if self._recorded or posted_ns < now:
-            tick.received_ns = now
+        posted_ns = tick.received_ns
+        if self._recorded or posted_ns < self.account.ts:
+            tick.received_ns = self.now_ns()
         self._take_tick(tick)
         self._meter.count_lag(posted_ns)
 
@@ -234,7 +249,9 @@ class LiveTradingEngine(Surface):
         account = self.account
         try:
             while account.next_deadline() < tick.received_ns:
+                self._recorded_time(account.next_deadline())
                 self._publish(account.handle(ev.Wake(account.next_deadline())))
+            self._recorded_time(tick.received_ns)
             before = account.ticks
             events = account.handle(tick)
         except Exception as error:  # noqa: BLE001  one tick costs itself, never the thread that watches the stops
@@ -249,6 +266,11 @@ class LiveTradingEngine(Surface):
                     self.stream.hub.publish(quote)
         if events:
             self._publish(events)
+
+    def _recorded_time(self, ts: int) -> None:
+        """A recording's time passes with its ticks; what is overdue then is answered before the tick that is next."""
+        if self._recorded and self._answers:
+            self._answers.overdue(ts)
 
     def _fault(self, error: Exception) -> None:
         """Something that has no right to happen: said loudly, and no new position is opened on it."""
@@ -265,7 +287,10 @@ class LiveTradingEngine(Surface):
         return events
 
     def _take_report(self, report: ev.Report) -> None:
-        self._take(report)
+        try:
+            self._take(replace(report, ts=self.now_ns()))
+        except Exception as error:  # noqa: BLE001  one report costs itself, never the connection to the broker
+            self._fault(error)
 
     def _publish(self, events: list[ev.Event], answer: Callable[[], None] | None = None) -> None:
         """Events go to the journal; what they cause outside, the answer included, follows once they are durable."""
@@ -273,8 +298,6 @@ class LiveTradingEngine(Surface):
             self._journal.append(events, partial(self._durable, events, answer))
 
     def _durable(self, events: list[ev.Event], answer: Callable[[], None] | None) -> None:
-        if answer is not None:
-            answer()
         changed: dict[str, Order] = {}
         for event in events:
             if isinstance(event, ev.Submit | ev.Modify | ev.Cancel) and self._broker.venue is None:
@@ -293,12 +316,14 @@ class LiveTradingEngine(Surface):
                 changed[order.client_order_id] = order
         for order in changed.values():
             self._on_order(order)
-            self._answers.order_changed(order)
+        self._answers.orders_changed(list(changed.values()))
+        if answer is not None:
+            answer()
 
     def _after_batch(self) -> None:
         self._set_timer()
         for wake in self._watchers:
-            wake()
+            guarded(_call, wake)
         if self._idle_waiters:
             self._on_idle()
 
@@ -307,20 +332,27 @@ class LiveTradingEngine(Surface):
     def _beat(self, due: float) -> None:
         """A regular look: how late the loop is, whether the machine slept, which handles are overdue."""
         now = self._loop.time()
+        self._loop.call_later(BEAT, self._beat, now + BEAT)
         self._meter.stall(now - due)
         self._meter.sample()
         if not self._recorded:
             self._watch_clocks()
             self._wake()
-        if self._answers:
+        if self._recorded and self._feed_ended:
+            self._answers.end("the recording has ended")
+        elif self._answers:
             self._answers.overdue(self.now_ns())
-        self._loop.call_later(BEAT, self._beat, now + BEAT)
+        if self._inbox:
+            self._inbox.work()
+        self._release_idle()
 
     def _watch_clocks(self) -> None:
+        """A machine that slept, or whose time was set. Set back, the engine's own clock goes on regardless."""
         offset = time_ns() - monotonic_ns()
-        drift = offset - self._clock_offset
+        drift = offset - self._wall_offset
         if abs(drift) > DRIFT_NS:
-            self._clock_offset = offset
+            self._wall_offset = offset
+            self._clock_offset = max(self._clock_offset, offset)
             reason = f"the clock jumped by {drift / 1e9:+.0f} s (the machine slept?), no tick since"
             _log.warning("%s", reason)
             self._take(ev.AgeQuotes(self.now_ns() + 1, reason))
@@ -358,8 +390,10 @@ class LiveTradingEngine(Surface):
         """Lock-step may go on: each reader asks for its next tick, or waits for an answer that a tick must bring."""
         if self._inbox:
             return False
-        busy = self.stream.hub.busy() + (not self._user.is_idle())
-        return busy == 0 or busy <= self._answers.awaited()
+        busy = self.stream.hub.busy()
+        if self.stream.hub.pending or not self._user.is_idle():
+            busy[self._user.ident] += 1
+        return not busy or busy <= self._answers.awaited()
 
     def _release_idle(self) -> None:
         if self._idle_waiters and self._is_idle():
@@ -369,9 +403,12 @@ class LiveTradingEngine(Surface):
                     waiter.set_result(None)
 
     async def idle(self) -> None:
-        while not self._is_idle():
+        while True:
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._idle_waiters.append(waiter)
+            self._idle_waiters.append(waiter)  # before the look, so that nobody becomes idle unheard
+            if self._is_idle():
+                self._idle_waiters.remove(waiter)
+                return
             await waiter
 
     # ── posting ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -409,11 +446,10 @@ class LiveTradingEngine(Surface):
             handle.client_order_id = getattr(command, "client_order_id", None)
         try:
             events = account.handle(command)
+            self._publish(events, partial(self._answers.take, command, events, handle, ts))
         except Exception as error:  # noqa: BLE001  handed to the caller; the thread lives on
             handle.fail(error)
             self._fault(error)
-            return
-        self._publish(events, partial(self._answers.take, command, events, handle, ts))
         self._after_batch()
 
     def _follow(self, handle: OrderHandle, status: OrderStatus, timeout: float | None) -> Handle[OrderResult]:
@@ -443,10 +479,7 @@ class LiveTradingEngine(Surface):
     def _dispatch_ticks(self) -> None:
         """On the thread for user code: the ticks that wait for callbacks."""
         hub = self.stream.hub
-        while hub.pending:
-            tick = hub.pending.popleft()
-            if hub.missed:
-                tick, hub.missed = tick.conflated(hub.missed), 0
+        while (tick := hub.taken()) is not None:
             for callback in hub.callbacks:
                 guarded(callback, tick)
 
@@ -474,7 +507,7 @@ class LiveTradingEngine(Surface):
 
     def _facts(self, account: Account) -> dict[str, Any]:
         now = self.now_ns()
-        quarantined = account.quarantined + self.stream.quarantined
+        quarantined = account.quarantined + Counter(dict(self.stream.quarantined))
         return {
             "feed": account.feed.state.value if self._feed is not None else FeedState.NONE.value,
             "ticks": account.ticks,
@@ -536,31 +569,46 @@ class LiveTradingEngine(Surface):
         with self._close_lock:
             already, self._closing = self._closing, True
         if already:
-            self._inbox.wait_for_end(CLOSE_SECONDS)
+            self._closed.wait(CLOSE_SECONDS)
             return
-        self._inbox.close(EngineClosedError(f"the engine {self.name!r} is closed; make a new one"))
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
-        self._inbox.wait_for_end(CLOSE_SECONDS)
-        self.stream.detach(_quotes(self.account))
+        try:
+            self._inbox.close(EngineClosedError(f"the engine {self.name!r} is closed; make a new one"))
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
+            self._inbox.wait_for_end(CLOSE_SECONDS)
+        finally:  # an interrupt too leaves the stream and the name free
+            self.stream.detach(self, _quotes(self.account))
+            with _engines_lock:
+                if _engines.get(self.name) is self:
+                    del _engines[self.name]
+            self._closed.set()
         self._user.stop(CLOSE_SECONDS / 3)
-        with _engines_lock:
-            if _engines.get(self.name) is self:
-                del _engines[self.name]
+        if get_ident() != self._thread.ident:
+            self._thread.join(CLOSE_SECONDS / 3)
         self._warn_unwatched()
 
     async def _shut_down(self) -> None:
-        self._inbox.drain_all()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_SECONDS / 2)
-        if self._feed is not None:
-            self._change_feed(FeedState.CLOSED, "the engine is closed")
-        self._answers.end("the engine was closed")
-        self._after_batch()
-        self._loop.stop()
+        try:
+            left_out = self._inbox.drain_all(CLOSE_SECONDS / 3)
+            if left_out:
+                _log.warning("engine %s was closed with %d ticks still waiting; they were dropped", self.name, left_out)
+            tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=CLOSE_SECONDS / 3)
+            if self._feed is not None:
+                self._change_feed(FeedState.CLOSED, "the engine is closed")
+            self._answers.end("the engine was closed")
+            self._after_batch()
+        finally:
+            self._loop.stop()
+
+    def _abandon(self) -> None:
+        """In a forked child: the engine's thread stayed behind in the parent."""
+        self._closing = True
+        self._inbox.abandon(EngineClosedError(f"the engine {self.name!r} runs in the process that was forked"))
+        self._closed.set()
 
     def _warn_unwatched(self) -> None:
         account = self.account
@@ -624,7 +672,9 @@ class FeedSink:
 
     def tick(self, tick: Tick) -> None:
         engine = self._engine
-        tick.received_ns = max(tick.received_ns, engine.account.ts)
+        now = tick.received_ns if engine._recorded else engine.now_ns()
+        if not engine.account.ts <= tick.received_ns <= now:
+            tick.received_ns = max(now, engine.account.ts)
         engine._take_tick(tick)
         engine._after_batch()
 
@@ -638,20 +688,31 @@ class FeedSink:
         await self._engine.idle()
 
 
-def _replace(engine: LiveTradingEngine) -> None:
-    """A second engine of a name closes the first."""
+def _close_namesake(name: str, successor: LiveTradingEngine | None = None) -> None:
+    """A second engine of a name closes the first, and takes its place once it runs."""
     with _engines_lock:
-        before, _engines[engine.name] = _engines.get(engine.name), engine
+        before = _engines.get(name)
+        if successor is not None:
+            _engines[name] = successor
     if before is not None:
         before.close()
-        with _engines_lock:
-            _engines[engine.name] = engine
 
 
 @atexit.register
 def _close_all() -> None:
     for engine in list(_engines.values()):
-        engine.close()
+        with contextlib.suppress(Warning):  # one that is an error must not keep the next engine open
+            engine.close()
+
+
+def _forked() -> None:
+    for engine in _engines.values():
+        engine._abandon()
+    _engines.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def engines() -> dict[str, LiveTradingEngine]:
@@ -667,6 +728,20 @@ def _zone(timezone: str) -> ZoneInfo:
         raise OrderError(f"timezone must be a name such as 'Asia/Kolkata', not {timezone!r}") from None
 
 
+def _check_rules(limits: object, margin: object, instruments: Sequence[object]) -> None:
+    if limits is not None and not isinstance(limits, Limits):
+        raise OrderError(f"limits must be Limits(...), not {limits!r}")
+    if margin is not None and not callable(margin):
+        raise OrderError(f"margin must be a callable (account, order) -> Decimal, not {margin!r}")
+    for item in instruments:
+        if not isinstance(item, Instrument):
+            raise OrderError(f"instruments must be Instrument(...) objects, not {item!r}")
+
+
+def _call(wake: Callable[[], None]) -> None:
+    wake()
+
+
 def _journal(journal: Journal | None, broker: Broker) -> Journal:
     if broker.real and (journal is None or not journal.saved):
         raise JournalError("a broker that moves real money needs a journal that outlives the process")
@@ -678,7 +753,7 @@ def _journal(journal: Journal | None, broker: Broker) -> Journal:
 
 
 def _quotes(account: Account) -> list[Tick]:
-    return [market.quote for market in account.markets.values() if market.quote is not None]
+    return [market.quote for market in list(account.markets.values()) if market.quote is not None]
 
 
 def _quote(account: Account, symbol: str) -> Tick | None:

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from livetrade.core.history import Amounts, Money, Text, Texts
 from livetrade.core.ledger import BookKey, share
-from livetrade.core.numbers import EXACT, SHARE_QUANTUM, at, divide, money, to_decimal
+from livetrade.core.numbers import SHARE_QUANTUM, at, divide, money, to_decimal
 from livetrade.core.values import (
     FINAL,
     ExitKind,
@@ -206,7 +206,7 @@ def orders(
 
     rows = _rows("orders", columns, view, where, time="created_at")
     if open:
-        may_fill = np.array([status not in FINAL for status in OrderStatus])[np.array(columns["status"])]
+        may_fill = np.array([status not in FINAL for status in OrderStatus])[np.asarray(columns["status"])]
         rows = may_fill if rows is None else rows & may_fill
     shown = {
         **columns,
@@ -265,7 +265,6 @@ def positions(
     columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in ("symbol", *_POSITIONS)}
     columns["strategy"] = [strategy for strategy, _, _ in rows]
     columns["product"] = [product for _, product, _ in rows]
-    columns["unrealized_pnl_pct"] = [None if pct is None else _rounded(pct) for pct in columns["unrealized_pnl_pct"]]
     columns["opened_at"] = [0 if when is None else _instant(when, view) for when in columns["opened_at"]]
     return _Maker(view, exact).frame({**first[by], **_POSITIONS}, columns, index="symbol")
 
@@ -319,13 +318,12 @@ def round_trips(
     exit_source: of its last. A fill through zero ends one trip and begins the next; its fees are split by quantity.
     """
     trips = list(_closed(fills))
-    instruments = [trip.first.instrument for trip in trips]
     columns = {
-        "symbol": [instrument.symbol for instrument in instruments],
+        "symbol": [trip.first.symbol for trip in trips],
         "strategy": [trip.first.strategy for trip in trips],
         "tag": [trip.first.tag for trip in trips],
         "side": [trip.first.side for trip in trips],
-        "quantity": Scaled([trip.quantity_raw for trip in trips], [each.quantity_scale for each in instruments]),
+        "quantity": [trip.first.instrument.quantity(trip.quantity_raw) for trip in trips],
         "entry_time": [trip.first.time_ns for trip in trips],
         "entry_price": _money(trip.average_raw(trip.entry_raw) for trip in trips),
         "exit_time": [trip.last.time_ns for trip in trips],
@@ -538,11 +536,10 @@ def _rows(what: str, columns: Columns, view: View, where: Where, time: str = "ti
             if name not in columns:
                 raise OrderError(f"{what} have no {name} to choose by")
             masks.append(_among(_text(columns[name]), wanted, name))
-    when = np.array(columns[time])
     if where.since is not None:
-        masks.append(when >= _instant(where.since, view, "since"))
+        masks.append(np.asarray(columns[time]) >= _instant(where.since, view, "since"))
     if where.until is not None:
-        masks.append(when < _instant(where.until, view, "until"))
+        masks.append(np.asarray(columns[time]) < _instant(where.until, view, "until"))
     return reduce(np.logical_and, masks) if masks else None
 
 
@@ -553,7 +550,7 @@ def _among(column: Text, wanted: Any, name: str) -> "Array":
     if not all(isinstance(text, str) for text in texts):
         raise OrderError(f"{name} must be one text or several, not {wanted!r}")
     found = np.array([text in texts for text in column.distinct], dtype=bool)
-    return np.asarray(found[np.array(column.codes)])
+    return np.asarray(found[np.asarray(column.codes)])
 
 
 def _instant(value: Any, view: View, what: str = "time") -> int:
@@ -564,6 +561,8 @@ def _instant(value: Any, view: View, what: str = "time") -> int:
         return view.as_of
     try:
         stamp = pd.Timestamp(at(view.as_of, view.zone).date() if value == "today" else value)
+        if pd.isna(stamp):
+            raise ValueError(value)
         if stamp.tz is None:
             stamp = stamp.tz_localize(view.zone, ambiguous=True, nonexistent="shift_forward")
         return int(stamp.as_unit("ns").value)
@@ -620,10 +619,6 @@ def _percent(part_raw: int, whole_raw: int) -> int:
     return divide(part_raw * 100 * 10**12, whole_raw) * int(SHARE_QUANTUM)
 
 
-def _rounded(percent: Decimal) -> Decimal:
-    return EXACT.quantize(percent, Decimal("1e-12"))
-
-
 @cache
 def _categories(kind: type[StrEnum]) -> "pd.CategoricalDtype":
     import pandas as pd
@@ -655,9 +650,10 @@ class _Maker:
     def index(self, columns: Columns, index: "str | pd.DatetimeIndex | None") -> "pd.Index[Any] | None":
         import pandas as pd
 
-        if index == "time":
-            return self.times(columns["time"]).rename("time")
-        return pd.Index(self.text(columns[index]), name=index, copy=False) if isinstance(index, str) else index
+        if not isinstance(index, str):
+            return index
+        values = self.times(columns[index]) if index == "time" else self.text(columns[index])
+        return pd.Index(values, name=index, copy=False)
 
     def column(self, kind: _Kind, data: Any) -> Any:
         if kind == "number":
@@ -701,8 +697,8 @@ class _Maker:
         dtype = pd.StringDtype(na_value=np.nan)  # what "str" means; kept by pyarrow where that is installed
         if dtype.storage == "pyarrow":
             return dtype.__from_arrow__(_arrow_text(column, codes))  # type: ignore[attr-defined]
-        texts = np.array(column.distinct, dtype=object)
-        return pd.array(texts if _in_order(codes, len(texts)) else texts[codes], dtype=dtype)
+        texts = pd.array(np.array(column.distinct, dtype=object), dtype=dtype)
+        return texts if _in_order(codes, column.count) else texts.take(codes)
 
     def number(self, data: "Scaled | Money | list[Decimal | None]") -> Any:
         import numpy as np
@@ -753,7 +749,7 @@ class _Maker:
 
         if self.exact == "arrow":
             return pd.arrays.ArrowExtensionArray(_arrow_decimals(values).take(codes))
-        return np.array(values, dtype=object)[codes]
+        return np.full(len(codes), values[0], object) if len(values) == 1 else np.array(values, dtype=object)[codes]
 
 
 def _coded(raws: "Array", scales: Any, unknown: int | None) -> "tuple[list[Decimal | None], Array]":
@@ -782,9 +778,10 @@ def _distinct(raws: "Array") -> "tuple[Array, Array]":
     if high - low > 4 * len(raws):
         codes, distinct = pd.factorize(raws)
         return distinct, codes
+    above = raws - low
     seen = np.zeros(high - low + 1, dtype=bool)
-    seen[raws - low] = True
-    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[raws - low]
+    seen[above] = True
+    return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[above]
 
 
 def _in_order(codes: "Array", count: int) -> bool:

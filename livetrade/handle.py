@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+flow: ContextVar[object | None] = ContextVar("livetrade_flow", default=None)
+"""Who waits: a task that reads ticks and the tasks it makes share one token; anybody else is known by the thread."""
 
 
 class Handle(Generic[T]):
@@ -21,7 +26,7 @@ class Handle(Generic[T]):
         self._what = what
         self._future: Future[T] = Future()
         self._forbidden_thread: int | None = None
-        self._waiters = 0
+        self._waiters: list[object] = []
         self._on_wait: Callable[[], None] | None = None
 
     def bind(self, thread: int | None, on_wait: Callable[[], None]) -> None:
@@ -32,31 +37,33 @@ class Handle(Generic[T]):
         """True once the answer is known."""
         return self._future.done()
 
-    def result(self, timeout: float | None = None) -> T:
-        """Waits for the answer, at most `timeout` seconds. Raises `TimeoutError`; the command goes on regardless."""
+    def result(self, timeout: float | timedelta | None = None) -> T:
+        """Waits for the answer, at most `timeout` seconds (or a `timedelta`). Raises `TimeoutError`; the command goes on regardless."""
         if self._forbidden_thread == get_ident() and not self._future.done():
             raise RuntimeError("the engine's own thread cannot wait for its own answer")
         with self._waiting():
-            return self._future.result(timeout)
+            return self._future.result(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
         with self._waiting():
             return (yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__())
 
     @property
-    def is_awaited(self) -> bool:
-        """Somebody waits for the answer now."""
-        return self._waiters > 0
+    def awaited_by(self) -> tuple[object, ...]:
+        """Who waits for the answer now: tokens of `flow`, or identifiers of threads."""
+        return tuple(self._waiters)
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        self._waiters += 1
+        token = flow.get()
+        who = get_ident() if token is None else token
+        self._waiters.append(who)
         try:
             if self._on_wait is not None:
                 self._on_wait()
             yield
         finally:
-            self._waiters -= 1
+            self._waiters.remove(who)
 
     def resolve(self, answer: T) -> None:
         """Gives the answer; the first one counts."""

@@ -11,7 +11,17 @@ from livetrade.core.exits import watched
 from livetrade.core.ledger import Book
 from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
 from livetrade.core.state import Market
-from livetrade.core.values import ExitKind, Fill, Instrument, Position, Product, RiskOrder, average
+from livetrade.core.values import (
+    ExitKind,
+    ExitStatus,
+    Fill,
+    Instrument,
+    Position,
+    Product,
+    RiskOrder,
+    average,
+    replaced,
+)
 
 _PNL_FIELDS = (
     "portfolio_value",
@@ -61,10 +71,13 @@ class PortfolioPnl:
 
 
 def risk_rows(account: Account) -> list[tuple[RiskOrder, int]]:
+    """Each exit with the price it watches (0 unknown); an armed one protects all that its book holds now."""
     rows = []
     for risk in account.risks.values():
-        market = account.markets[risk.symbol]
-        rows.append((risk, watched(market.quote, risk.long, account.trigger_by)))
+        if risk.status is ExitStatus.ARMED:
+            held = account.ledger.books[risk.strategy, risk.symbol, risk.product].quantity_raw
+            risk = replaced(risk, quantity_raw=abs(held))  # noqa: PLW2901
+        rows.append((risk, watched(account.markets[risk.symbol].quote, risk.long, account.trigger_by)))
     return rows
 
 

@@ -10,16 +10,18 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, tzinfo
-from threading import Lock
+from threading import RLock
 from time import time_ns
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
+from weakref import WeakSet, ref
 from zoneinfo import ZoneInfo
 
 from livetrade import frames
-from livetrade.core.numbers import Number, number, scaled
+from livetrade.core.numbers import MAX_RAW, Number, number, scaled
 from livetrade.core.quotes import merge
 from livetrade.core.values import Instrument, Tick, check_symbol, default_instrument
-from livetrade.errors import LiveTradeError, OrderError, PriceError
+from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
+from livetrade.handle import flow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +56,7 @@ class LivePriceStream:
         self.quarantined: Counter[str] = Counter()
         self._instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, Tick] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may post while its own thread does
         self._owner: Owner | None = None
         self.hub = TickHub()
 
@@ -128,7 +130,7 @@ class LivePriceStream:
                 _size(item, ask_size, "ask_size"),
             )
         except PriceError as error:
-            self.quarantined[error.reason] += 1
+            self._count(error.reason)
             return
         self.post(tick)
 
@@ -139,13 +141,18 @@ class LivePriceStream:
             if owner is None:
                 self._merge(tick)
                 return
-        owner.post_tick(tick)
+        with contextlib.suppress(EngineClosedError):  # closed at this moment: a price is no command
+            owner.post_tick(tick)
+
+    def _count(self, reason: str) -> None:
+        with self._lock:
+            self.quarantined[reason] += 1
 
     def _merge(self, tick: Tick) -> None:
         tick.received_ns = time_ns()
         merged = merge(self._quotes.get(tick.symbol), tick)
         if isinstance(merged, str):
-            self.quarantined[merged] += 1
+            self._count(merged)
         else:
             self._quotes[tick.symbol] = merged
 
@@ -196,9 +203,11 @@ class LivePriceStream:
                 quote.instrument = self._instruments[quote.symbol]
             return quotes
 
-    def detach(self, quotes: list[Tick]) -> None:
+    def detach(self, owner: Owner, quotes: list[Tick]) -> None:
         """Takes the stream back from a closed engine, with its last quotes."""
         with self._lock:
+            if self._owner is not owner:
+                return
             self._owner = None
             self._quotes = {quote.symbol: quote for quote in quotes}
         self.hub.close()
@@ -214,7 +223,10 @@ def _size(item: Instrument, value: Number | None, what: str) -> int | None:
     size = number(value, what)
     if size < 0:
         raise PriceError("negative", f"{item.symbol}: {what} is negative")
-    return scaled(size, item.quantity_scale)
+    raw = scaled(size, item.quantity_scale)
+    if raw is not None and raw > MAX_RAW:
+        raise PriceError("out_of_range", f"{item.symbol}: {what} {value} is out of range")
+    return raw
 
 
 def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:
@@ -222,6 +234,8 @@ def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:
     if isinstance(time, bool) or not isinstance(time, datetime | str | int):
         raise OrderError(f"time must be a datetime, ISO text or integer nanoseconds, not {time!r}")
     if isinstance(time, int):
+        if abs(time) > MAX_RAW:
+            raise OrderError(f"time is out of range: {time}")
         return time
     if isinstance(time, str):
         try:
@@ -231,8 +245,11 @@ def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:
     exact: int | None = getattr(time, "value", None)  # a pandas Timestamp keeps nanoseconds
     if exact is not None and time.tzinfo is not None:
         return exact
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=zone)
-    return int(aware.timestamp()) * 1_000_000_000 + aware.microsecond * 1_000
+    try:
+        aware = time if time.tzinfo is not None else time.replace(tzinfo=zone)
+        return int(aware.timestamp()) * 1_000_000_000 + aware.microsecond * 1_000
+    except (ValueError, OverflowError):  # pandas' NaT is a datetime too
+        raise OrderError(f"time is not a date and time: {time!r}") from None
 
 
 # ── readers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -243,9 +260,10 @@ class TickHub:
 
     def __init__(self) -> None:
         self.active = False
-        self._readers: tuple[TickReader, ...] = ()
+        self._readers: tuple[ref[TickReader], ...] = ()
         self._callbacks: dict[object, Callable[[Tick], object]] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # a reader may be collected, and forgotten, anywhere
+        self._followed: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._closed = False
         self.dispatch: Callable[[], None] | None = None
         """Set by the engine: starts the thread for user code, which then drains `pending`."""
@@ -259,13 +277,13 @@ class TickHub:
             if self._closed:
                 reader.end()
             else:
-                self._readers = (*self._readers, reader)
+                self._readers = (*self._readers, ref(reader))
                 self.active = True
         return reader
 
     def forget(self, reader: "TickReader") -> None:
         with self._lock:
-            self._readers = tuple(other for other in self._readers if other is not reader)
+            self._readers = tuple(other for other in self._readers if other() not in (None, reader))
             self.active = bool(self._readers or self._callbacks)
         self.notify_idle()
 
@@ -279,23 +297,51 @@ class TickHub:
         return tuple(self._callbacks.values())
 
     def publish(self, tick: Tick) -> None:
-        for reader in self._readers:
-            if reader.symbol is None or reader.symbol == tick.symbol:
+        for known in self._readers:
+            reader = known()
+            if reader is not None and reader.symbol in (None, tick.symbol):
                 reader.offer(tick)
         if self._callbacks and self.dispatch is not None:
             if len(self.pending) >= QUEUE_LENGTH:
                 self.pending.popleft()
                 self.missed += 1
             self.pending.append(tick)
-            self.dispatch()
+            if len(self.pending) == 1:  # else whoever takes the tick before takes this one too
+                self.dispatch()
+
+    def taken(self) -> Tick | None:
+        """The next tick for callbacks, on the thread for user code."""
+        try:
+            tick = self.pending.popleft()
+        except IndexError:
+            return None
+        missed = self.missed
+        if not missed:
+            return tick
+        self.missed -= missed
+        return tick.conflated(missed)
+
+    def _all(self) -> "list[TickReader]":
+        return [reader for reader in (known() for known in self._readers) if reader is not None]
 
     def behind(self) -> int:
         """How many ticks the slowest reader is behind."""
-        return max([reader.behind for reader in self._readers], default=len(self.pending))
+        return max([len(self.pending), *(reader.behind for reader in self._all())])
 
-    def busy(self) -> int:
-        """How many readers have ticks to take, or work on one; callbacks count as one."""
-        return bool(self.pending) + sum(not reader.is_waiting for reader in self._readers)
+    def busy(self) -> Counter[object]:
+        """By flow: how many readers have ticks to take, or work on one. One whose task asks another reader does not."""
+        readers = self._all()
+        asking = {reader.task for reader in readers if reader.is_asking}
+        return Counter(reader.flow for reader in readers if not (reader.is_waiting or reader.task in asking))
+
+    def follow(self, task: "asyncio.Task[Any]") -> None:
+        """Hears of the end of a task that reads, on its loop."""
+        if task not in self._followed:
+            self._followed.add(task)
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, _: "asyncio.Task[Any]") -> None:
+        self.notify_idle()
 
     def notify_idle(self) -> None:
         if self.on_idle is not None:
@@ -307,9 +353,11 @@ class TickHub:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            readers, self._readers = self._readers, ()
-            self._callbacks.clear()
-            self.active = False
+            readers, self._readers = self._all(), ()
+            self.pending.clear()
+            self.missed = 0
+            self.active = bool(self._callbacks)
+            self.dispatch = self.on_idle = None
         for reader in readers:
             reader.end()
 
@@ -331,8 +379,10 @@ class TickReader(AsyncIterator[Tick]):
         self._queue: deque[Tick] = deque()
         self._missed = 0
         self._ended = False
-        self._started = False
-        self._lock = Lock()
+        self._lock = RLock()
+        self.task: asyncio.Task[Any] | None = None
+        """Who asked last."""
+        self.flow: object = object()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     @property
@@ -340,12 +390,18 @@ class TickReader(AsyncIterator[Tick]):
         return len(self._queue)
 
     @property
+    def is_asking(self) -> bool:
+        """Its task is suspended here until the next tick."""
+        return self._waiter is not None and not self._queue
+
+    @property
     def is_waiting(self) -> bool:
-        """It has asked for its next tick (or was never started, or its loop is gone)."""
+        """Nothing is to be expected of it before the next tick: it asks for that, has none to take yet, or its task
+        has failed."""
         with self._lock:
-            if self._waiter is None:
-                return not self._started or self._ended
-            return not self._queue or self._waiter[0].is_closed()
+            if self._ended or self.is_asking:
+                return True
+            return not self._queue if self.task is None else _is_gone(self.task)
 
     def offer(self, tick: Tick) -> None:
         """One more tick, from the engine's thread."""
@@ -366,12 +422,13 @@ class TickReader(AsyncIterator[Tick]):
             loop, future = self._waiter
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_finish, future)
+                self._waiter = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Tick:
-        self._started = True
+        self._asked_by(asyncio.current_task())
         while True:
             with self._lock:
                 if self._queue:
@@ -390,6 +447,16 @@ class TickReader(AsyncIterator[Tick]):
                     self._waiter = None
                 raise
 
+    def _asked_by(self, task: "asyncio.Task[Any] | None") -> None:
+        if task is None or task is self.task:
+            return
+        token = flow.get()
+        if token is None:
+            token = object()
+            flow.set(token)
+        self.task, self.flow = task, token
+        self._hub.follow(task)
+
     def _take(self) -> Tick:
         tick = self._queue.popleft()
         if self._missed:
@@ -403,6 +470,13 @@ class TickReader(AsyncIterator[Tick]):
 
     def __del__(self) -> None:
         self._hub.forget(self)
+
+
+def _is_gone(task: "asyncio.Task[Any]") -> bool:
+    """It was cancelled or failed (which is looked at without retrieving the exception: it is still to be told), or its
+    loop is closed."""
+    ended = task.done() and (task.cancelled() or getattr(task, "_exception", None) is not None)
+    return ended or task.get_loop().is_closed()
 
 
 def _finish(future: "asyncio.Future[None]") -> None:

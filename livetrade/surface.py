@@ -8,7 +8,7 @@ it was made. What comes out becomes `Decimal`s and DataFrames here, off the engi
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpack
@@ -40,6 +40,7 @@ from livetrade.terms import (
     MarketTerms,
     RestingTerms,
     client_id,
+    duration,
     exit_term,
     exit_terms,
     is_empty,
@@ -59,6 +60,7 @@ T = TypeVar("T")
 Exact = bool | Literal["arrow"]
 When = datetime | str | None
 
+NOT_CONFIRMED = "Not confirmed"
 MANUAL = "manual"
 current_strategy: ContextVar[str] = ContextVar("livetrade_strategy", default=MANUAL)
 """Whose orders these are: the strategy that is running, or `manual` for what a person does."""
@@ -79,7 +81,7 @@ class OrderResult(NamedTuple):
         """Itself on success. Raises `OrderPendingError` while the order is open, `OrderRefusedError` otherwise."""
         if self.success:
             return self
-        if self.order is not None and self.order.is_open:
+        if self.order is not None and self.order.is_open and self.message.startswith(NOT_CONFIRMED):
             raise OrderPendingError(self.message)
         raise OrderRefusedError(self.message)
 
@@ -94,10 +96,10 @@ class OrderHandle(Handle[OrderResult]):
         self._follow = follow
         self.client_order_id: str | None = None
 
-    def wait_for(self, status: OrderStatus | str, timeout: float | None = None) -> Handle[OrderResult]:
+    def wait_for(self, status: OrderStatus | str, timeout: float | timedelta | None = None) -> Handle[OrderResult]:
         """A handle that resolves when the order reaches `status`, or a final state instead, or after `timeout` seconds
-        of the engine's time."""
-        return self._follow(self, member(OrderStatus, status, "status"), timeout)
+        (or a `timedelta`) of the engine's time."""
+        return self._follow(self, member(OrderStatus, status, "status"), duration(timeout, "timeout"))
 
 
 class Surface(ABC):
@@ -421,7 +423,7 @@ class Surface(ABC):
     @spelled_out
     def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
-        fills, view = self._read(lambda account: (account.fill_history.copy()["fill"], view_of(account)))
+        fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
         return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
 
     def export(self, path: str | Path, since: When = None) -> list[Path]:

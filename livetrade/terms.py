@@ -3,12 +3,12 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from math import isnan
 from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
 
-from livetrade.core.numbers import Number, positive
+from livetrade.core.numbers import Number, number, positive
 from livetrade.core.values import ExitKind, ExitTerm, Instrument, Product, TimeInForce, check_symbol
 from livetrade.errors import OrderError
 
@@ -80,6 +80,16 @@ def text(value: object, what: str) -> str:
 
 def optional_symbol(symbol: str | None) -> str | None:
     return None if symbol is None else check_symbol(symbol)
+
+
+def duration(value: float | timedelta | None, what: str) -> float | None:
+    """Seconds, or None for ever."""
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(number(value, what))
+    if seconds < 0:
+        raise OrderError(f"{what} must not be negative, not {value}")
+    return seconds
 
 
 def client_id(value: object) -> str:

@@ -21,11 +21,16 @@ class TickLog:
         if columns is None:
             columns = self._columns[symbol] = tuple(array("q") for _ in range(5))
         times, bids, asks, lasts, volumes = columns
-        times.append(quote.time_ns or quote.received_ns)
-        bids.append(quote.bid_raw)
-        asks.append(quote.ask_raw)
-        lasts.append(quote.last_raw)
-        volumes.append(-1 if quote.volume_raw is None else quote.volume_raw)
+        length = len(times)
+        try:
+            times.append(quote.time_ns or quote.received_ns)
+            bids.append(quote.bid_raw)
+            asks.append(quote.ask_raw)
+            lasts.append(quote.last_raw)
+            volumes.append(-1 if quote.volume_raw is None else quote.volume_raw)
+        except OverflowError:  # a figure beyond any sense is not kept, and the columns stay of one length
+            for column in columns:
+                del column[length:]
         if len(times) >= 2 * self._kept:
             for column in columns:
                 del column[: self._kept]

@@ -38,6 +38,11 @@ class UserThread:
                 self._thread.start()
         self._wake.set()
 
+    @property
+    def ident(self) -> int | None:
+        """The thread's identifier; None before its first job."""
+        return self._thread.ident if self._thread is not None else None
+
     def is_idle(self) -> bool:
         return not self._unfinished
 
@@ -60,12 +65,11 @@ class UserThread:
             return
         finished = Event()
         self.soon(finished.set)
-        if finished.wait(seconds):
-            self._stopped = True
-            self._wake.set()
-            thread.join(seconds)
+        in_time = finished.wait(seconds)
         self._stopped = True
         self._wake.set()
+        if in_time:
+            thread.join(seconds)
 
 
 class Callbacks:

@@ -71,6 +71,27 @@ class Account(State):
     part of an order; None means that it is paid in full. trigger_by: "quote" or "last", what exits and stops watch.
     """
 
+    __slots__ = (
+        "_deadline_ns",
+        "_equity_due_ns",
+        "_fees",
+        "_margin",
+        "_midnight_ns",
+        "_out",
+        "_reports",
+        "_stale_before_ns",
+        "_stale_reason",
+        "_timers",
+        "_to_venue",
+        "_touched",
+        "limits",
+        "quarantined",
+        "ticks",
+        "trigger_by",
+        "ts",
+        "venue",
+    )
+
     def __init__(
         self,
         *,
@@ -116,10 +137,10 @@ class Account(State):
         self._out = out
         if type(message) is Tick:
             self._on_tick(message)
-            return out
-        self._advance(message.ts)  # type: ignore[union-attr]
-        _HANDLERS[type(message)](self, message)
-        self._settle()
+        else:
+            self._advance(message.ts)  # type: ignore[union-attr]
+            _HANDLERS[type(message)](self, message)
+            self._settle()
         return out
 
     def next_deadline(self) -> int:
@@ -321,8 +342,6 @@ class Account(State):
         verdict = self._approve(order, market)
         if isinstance(verdict, Denied):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
-            if order.risk_id is not None:
-                self._exit_order_ended(self.orders[order.client_order_id])
         else:
             self._send(verdict)
 
@@ -818,7 +837,7 @@ def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:
     name = order.client_order_id
     if order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN):
         return f"Nothing to modify: a change of {name} is on its way ({order.status})"
-    if order.risk_id is not None or order.source is Source.FLATTEN:
+    if order.is_protective:
         return f"Nothing to modify: {name} closes a position"
     if command.limit_raw and order.limit_raw is None:
         return f"Nothing to modify: {name} is a {order.order_type} order and has no limit price"

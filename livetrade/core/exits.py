@@ -120,13 +120,10 @@ class Alerts:
     def crossed(self, bid: int, ask: int, last: int) -> bool:
         if not (bid or ask):
             bid = ask = last
-        return (
-            bid <= self.bid_low
-            or bid >= self.bid_high
-            or ask <= self.ask_low
-            or ask >= self.ask_high
-            or last <= self.last_low
-            or last >= self.last_high
+        return not (
+            self.bid_low < bid < self.bid_high
+            and self.ask_low < ask < self.ask_high
+            and self.last_low < last < self.last_high
         )
 
     def below(self, side: str, price_raw: int) -> None:

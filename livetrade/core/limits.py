@@ -93,7 +93,7 @@ def approve(order: Order, limits: Limits, now: Situation) -> Approved | Denied:
     """Approves an order, or says in one sentence why not. Money is tested apart, once the opening part is known."""
     reducing = min(order.quantity_raw, now.closable_raw)
     opening = order.quantity_raw - reducing
-    if order.order_type is OrderType.MARKET and not now.market_raw and order.risk_id is None:
+    if order.order_type is OrderType.MARKET and not now.market_raw and not order.is_protective:
         side = "ask" if order.side is OrderSide.BUY else "bid"
         return Denied(order, f"Price feed unavailable: no {side} known for {order.symbol}")
     if not opening:

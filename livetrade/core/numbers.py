@@ -25,8 +25,8 @@ def number(value: Number, what: str) -> Decimal:
 
     Raises `PriceError` naming `what`, with the reason it is counted under.
     """
-    if isinstance(value, bool):
-        raise PriceError("not_a_number", f"{what} must be a number, not {value}")
+    if isinstance(value, bool | bytes | bytearray) or type(value).__name__ in ("bool", "bool_"):  # NumPy's own too
+        raise PriceError("not_a_number", f"{what} must be a number, not {value!r}")
     try:
         result = _decimal(value)
     except (InvalidOperation, OverflowError, TypeError, ValueError):

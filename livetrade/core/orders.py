@@ -11,6 +11,8 @@ tells nothing new leaves the order as it is. What has filled is decided by the e
 counts in a canceled order, and one that is wholly filled is FILLED whatever else was said.
 """
 
+from typing import assert_never
+
 from livetrade.core.events import (
     Accepted,
     Cancel,
@@ -26,6 +28,8 @@ from livetrade.core.events import (
 from livetrade.core.values import Fill, Order, OrderStatus, replaced
 
 S = OrderStatus
+Said = Modify | Cancel | Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown
+"""All that moves an order, apart from its executions."""
 
 _CLOSING = {Canceled: S.CANCELED, Expired: S.EXPIRED, Rejected: S.REJECTED}
 _OPEN = {**_CLOSING, Modify: S.PENDING_UPDATE, Cancel: S.PENDING_CANCEL}
@@ -85,12 +89,10 @@ def _first_names(order: Order, said: object) -> bool:
 
 
 def _is_known(order: Order, said: object) -> bool:
-    if isinstance(said, Triggered):
-        return order.triggered
     if isinstance(said, Modified):
         terms = (said.quantity_raw, said.limit_raw, said.trigger_raw)
         return order.pending is None and terms == (order.quantity_raw, order.limit_raw, order.trigger_raw)
-    return False
+    return isinstance(said, Triggered) and order.triggered
 
 
 def with_fill(order: Order, fill: Fill) -> Order:
@@ -114,36 +116,40 @@ def with_fill(order: Order, fill: Fill) -> Order:
     )
 
 
-def with_request(order: Order, request: Modify | Cancel, status: OrderStatus) -> Order:
-    pending = request.change if isinstance(request, Modify) else order.pending
-    return replaced(order, status=status, requested_ns=request.ts, updated_ns=request.ts, pending=pending)
-
-
-def with_report(order: Order, report: object, status: OrderStatus) -> Order:
-    """The order after a report that `after` said moves it to `status`."""
-    changes: dict[str, object] = {"status": status, "updated_ns": report.ts}  # type: ignore[attr-defined]
-    match report:
+def with_news(order: Order, said: Said, status: OrderStatus) -> Order:
+    """The order after a request or report that `after` said moves it to `status`."""
+    changes: dict[str, object] = {"status": status, "updated_ns": said.ts}
+    match said:
+        case Modify():
+            changes |= {"requested_ns": said.ts, "pending": said.change}
+        case Cancel():
+            changes["requested_ns"] = said.ts
         case Accepted():
-            changes["venue_order_id"] = report.venue_order_id or order.venue_order_id
+            changes["venue_order_id"] = said.venue_order_id or order.venue_order_id
         case Rejected() | Canceled() | Expired():
-            changes |= {"reason": report.reason or order.reason, "pending": None}
+            changes |= {"reason": said.reason or order.reason, "pending": None}
         case Unknown():
-            changes["reason"] = report.reason or order.reason
+            changes["reason"] = said.reason or order.reason
         case RequestRejected():
-            changes["reason"] = report.reason
-            if status is not S.PENDING_UPDATE:
-                changes["pending"] = None
+            still_waits = status is S.PENDING_UPDATE
+            changes |= {"reason": said.reason, "pending": order.pending if still_waits else None}
         case Triggered():
             changes["triggered"] = True
         case Modified():
-            known = order.pending or order
-            changes |= {
-                "quantity_raw": report.quantity_raw,
-                "limit_raw": report.limit_raw,
-                "trigger_raw": report.trigger_raw,
-                "opening_raw": known.opening_raw,
-                "margin_raw": known.margin_raw,
-                "pending": None,
-                "asked_raw": order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw),
-            }
+            changes |= _new_terms(order, said)
+        case _:
+            assert_never(said)
     return replaced(order, **changes)
+
+
+def _new_terms(order: Order, said: Modified) -> dict[str, object]:
+    approved = order.pending or order
+    return {
+        "quantity_raw": said.quantity_raw,
+        "limit_raw": said.limit_raw,
+        "trigger_raw": said.trigger_raw,
+        "opening_raw": approved.opening_raw,
+        "margin_raw": approved.margin_raw,
+        "pending": None,
+        "asked_raw": order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw),
+    }

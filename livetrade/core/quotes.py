@@ -22,22 +22,35 @@ def merge(quote: Tick | None, update: Tick) -> Tick | str:
       an exact copy with the same time is refused.
     """
     bid, ask, last = update.bid_raw, update.ask_raw, update.last_raw
-    if bid < 0 or ask < 0 or last < 0:
+    volume, bid_size, ask_size = update.volume_raw, update.bid_size_raw, update.ask_size_raw
+    if (
+        bid < 0
+        or ask < 0
+        or last < 0
+        or (volume is not None and volume < 0)
+        or (bid_size is not None and bid_size < 0)
+        or (ask_size is not None and ask_size < 0)
+    ):
         return NEGATIVE
     if bid > ask > 0:
         return CROSSED
     if quote is None:
         return update if bid or ask or last else EMPTY
-    reason = _misplaced_in_time(quote, update)
-    if reason:
-        return reason
+    time, before = update.time_ns, quote.time_ns
+    if time or before or quote.seen:
+        if time > before > 0 and update.source == quote.source:
+            update.seen = quote.seen
+        else:
+            reason = _misplaced_in_time(quote, update)
+            if reason:
+                return reason
     if (
         bid
         and ask
         and (last or not quote.last_raw)
-        and (update.volume_raw is not None or quote.volume_raw is None)
-        and (update.bid_size_raw is not None or quote.bid_size_raw is None)
-        and (update.ask_size_raw is not None or quote.ask_size_raw is None)
+        and (volume is not None or quote.volume_raw is None)
+        and (bid_size is not None or quote.bid_size_raw is None)
+        and (ask_size is not None or quote.ask_size_raw is None)
     ):
         return update  # complete: it is the new quote as it stands
     return _filled_in(quote, update)
@@ -45,21 +58,16 @@ def merge(quote: Tick | None, update: Tick) -> Tick | str:
 
 def _misplaced_in_time(quote: Tick, update: Tick) -> str | None:
     """Checks the update's time against its source's last one, and carries the other sources' times along."""
-    time = update.time_ns
-    seen = quote.seen
-    if update.source == quote.source:
-        before = quote.time_ns or (seen.get(update.source, 0) if seen else 0)
-    else:
-        before = seen.get(update.source, 0) if seen else 0
+    seen = quote.seen or {}
+    if quote.time_ns:
+        seen = {**seen, quote.source: quote.time_ns}
+    time, before = update.time_ns, seen.get(update.source, 0)
     if time:
         if time < before:
             return BACKWARD
         if time == before and update.source == quote.source and _same_figures(quote, update):
             return DUPLICATE
-    if quote.time_ns and (update.source != quote.source or not time):
-        update.seen = {**(seen or {}), quote.source: quote.time_ns}
-    else:
-        update.seen = seen
+    update.seen = seen
     return None
 
 

@@ -14,7 +14,7 @@ from livetrade.core.exits import NEVER_HIGH, Alerts
 from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
-from livetrade.core.orders import after, with_fill, with_report, with_request
+from livetrade.core.orders import Said, after, with_fill, with_news
 from livetrade.core.values import (
     ExitKind,
     ExitStatus,
@@ -43,7 +43,6 @@ class Market:
         "low_raw",
         "mark_raw",
         "quote",
-        "value_raw",
         "working",
     )
 
@@ -57,14 +56,45 @@ class Market:
         self.working: dict[str, Order] = {}
         self.alerts = Alerts()
         self.exposure_raw = 0  # raw money that the position gains for each step of the mark
-        self.value_raw = 0
 
     @property
     def position_raw(self) -> int:
         return sum(book.quantity_raw for book in self.books)
 
+    @property
+    def value_raw(self) -> int:
+        """What its position is worth at the mark; its cost while there is none."""
+        return self.mark_raw * self.exposure_raw if self.mark_raw else sum(book.cost_raw for book in self.books)
+
 
 class State:
+    __slots__ = (
+        "alarms",
+        "blocked_raw",
+        "brackets",
+        "closing",
+        "currency",
+        "day",
+        "day_base_raw",
+        "day_bases",
+        "equity_history",
+        "feed",
+        "fill_history",
+        "halted",
+        "instruments",
+        "ledger",
+        "market_value_raw",
+        "markets",
+        "open_orders",
+        "order_history",
+        "orders",
+        "risks",
+        "sent_ns",
+        "seq",
+        "timezone",
+        "zone",
+    )
+
     def __init__(self) -> None:
         self.seq = 0
         self.currency = "INR"
@@ -116,28 +146,21 @@ class State:
 
     def mark(self, market: Market, mark_raw: int) -> None:
         """Values the symbol's position at a new mark. A mark by itself is no event."""
+        if market.mark_raw:
+            self.market_value_raw += (mark_raw - market.mark_raw) * market.exposure_raw
+        else:
+            self.market_value_raw += mark_raw * market.exposure_raw - market.value_raw
         market.mark_raw = mark_raw
         if mark_raw < market.low_raw:  # noqa: PLR1730  min and max take three times as long, on every tick
             market.low_raw = mark_raw
         if mark_raw > market.high_raw:  # noqa: PLR1730
             market.high_raw = mark_raw
-        value = mark_raw * market.exposure_raw
-        if value != market.value_raw:
-            self.market_value_raw += value - market.value_raw
-            market.value_raw = value
 
     def _remember_extremes(self, market: Market) -> None:
         """Before a fill: what the marks reached is handed to the books, which keep it until a fill of their own."""
         for book in market.books:
             book.low_raw, book.high_raw = book.saw(market.low_raw, market.high_raw)
         market.low_raw, market.high_raw = market.mark_raw or NEVER_HIGH, market.mark_raw
-
-    def _revalue(self, market: Market) -> None:
-        """After a fill: the exposure is another."""
-        market.exposure_raw = market.position_raw * (market.instrument.unit // 2)
-        value = sum(book.market_value_raw(market.mark_raw) for book in market.books)
-        self.market_value_raw += value - market.value_raw
-        market.value_raw = value
 
     # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -177,17 +200,11 @@ class State:
         if event.order.risk_id is not None:
             self._risk(replaced(self.risks[event.order.risk_id], order_id=event.order.client_order_id))
 
-    def _request(self, event: ev.Modify | ev.Cancel) -> None:
+    def _told(self, event: Said) -> None:
         order = self.orders[event.client_order_id]
         status = after(order, event)
         if status is not None:
-            self._put(with_request(order, event, status))
-
-    def _report(self, event: ev.Report) -> None:
-        order = self.orders[event.client_order_id]
-        status = after(order, event)
-        if status is not None:
-            self._put(with_report(order, event, status))
+            self._put(with_news(order, event, status))
 
     def _filled(self, event: ev.Filled) -> None:
         fill = event.fill
@@ -195,11 +212,13 @@ class State:
         market = self.markets[fill.symbol]
         opening_value = fill.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
         self._remember_extremes(market)
+        value_before = market.value_raw
         book = self.ledger.apply_fill(fill, order.margin_raw, opening_value)
         if book not in market.books:
             market.books.append(book)
+        market.exposure_raw = market.position_raw * (market.instrument.unit // 2)
+        self.market_value_raw += market.value_raw - value_before
         self._put(with_fill(order, fill))
-        self._revalue(market)
         self.fill_history.add(fill)
 
     def _armed(self, event: ev.ExitArmed) -> None:
@@ -262,10 +281,10 @@ class State:
         self.risks[risk.risk_id] = risk
         key = (risk.strategy, risk.symbol, risk.product)
         bracket = self.brackets.setdefault(key, {})
-        if risk.status not in ENDED:
+        if risk.status in ENDED:
+            bracket.pop(risk.kind, None)
+        else:
             bracket[risk.kind] = risk
-        elif risk.kind in bracket and bracket[risk.kind].risk_id == risk.risk_id:
-            del bracket[risk.kind]
         if not bracket:
             del self.brackets[key]
 
@@ -278,16 +297,16 @@ _FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.OrderDenied: State._denied,
     ev.CommandDenied: State._command_denied,
     ev.Submit: State._sent,
-    ev.Modify: State._request,
-    ev.Cancel: State._request,
-    ev.Accepted: State._report,
-    ev.Rejected: State._report,
-    ev.Canceled: State._report,
-    ev.Expired: State._report,
-    ev.Modified: State._report,
-    ev.RequestRejected: State._report,
-    ev.Triggered: State._report,
-    ev.Unknown: State._report,
+    ev.Modify: State._told,
+    ev.Cancel: State._told,
+    ev.Accepted: State._told,
+    ev.Rejected: State._told,
+    ev.Canceled: State._told,
+    ev.Expired: State._told,
+    ev.Modified: State._told,
+    ev.RequestRejected: State._told,
+    ev.Triggered: State._told,
+    ev.Unknown: State._told,
     ev.Filled: State._filled,
     ev.ExitArmed: State._armed,
     ev.TrailMoved: State._trailed,

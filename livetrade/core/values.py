@@ -516,6 +516,11 @@ class Order:
         return self.instrument.symbol
 
     @property
+    def is_protective(self) -> bool:
+        """Sent by an exit or by flatten to close what is held; it never opens."""
+        return self.risk_id is not None or self.source is Source.FLATTEN
+
+    @property
     def book_key(self) -> tuple[str, str, Product]:
         return self.strategy, self.instrument.symbol, self.product
 

@@ -79,7 +79,7 @@ def test_what_a_user_may_write(value: Any, expected: str) -> None:
     ],
 )
 def test_what_is_no_number(value: Any, reason: str) -> None:
-    with pytest.raises(PriceError, match="^limit_price") as caught:
+    with pytest.raises(PriceError, match=r"^limit_price") as caught:
         number(value, "limit_price")
     assert caught.value.reason == reason
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core import events as ev
-from livetrade.core.orders import TABLE, after, with_fill, with_report, with_request
+from livetrade.core.orders import TABLE, after, with_fill, with_news
 from livetrade.core.values import FINAL, Change, Fill, Order, OrderSide, OrderStatus, PriceSource, replaced
 from tests.core.kit import SBIN, Desk, a_fill, an_order
 
@@ -32,11 +32,7 @@ SAID: list[Any] = [
 def told(order: Order, said: Any) -> Order:
     """The order after a request or report, if that tells anything."""
     status = after(order, said)
-    if status is None:
-        return order
-    if isinstance(said, ev.Modify | ev.Cancel):
-        return with_request(order, said, status)
-    return with_report(order, said, status)
+    return order if status is None else with_news(order, said, status)
 
 
 def filled(order: Order, quantity: int, execution: str = "E1") -> Order:

@@ -197,7 +197,7 @@ def test_a_tick_tells_what_it_knows() -> None:
         "NSE:SBIN-EQ",
         *map(Decimal, ("549.00", "549.10", "549.05")),
     )
-    assert (full.volume, full.bid_size, full.ask_size) == (1000, 5, 7)
+    assert (full.volume, full.bid_size, full.ask_size) == tuple(map(Decimal, (1000, 5, 7)))
     assert (full.mid, full.price, full.missed, full.mark_raw) == (549.05, 549.05, 0, 109810)
     assert full.time == full.received
     assert full.time.isoformat() == "2026-03-02T09:15:00+05:30"
@@ -217,7 +217,8 @@ def test_a_conflated_tick_says_how_many_it_stands_for() -> None:
     original = tick(SBIN, OPENING_BELL, bid="549", ask="550", source="a")
     seen = original.conflated(3)
     assert (seen.missed, original.missed) == (3, 0)
-    assert (seen.bid, seen.ask, seen.source, isinstance(seen, Tick)) == (549, 550, "a", True)
+    assert (seen.bid, seen.ask, seen.source) == (Decimal(549), Decimal(550), "a")
+    assert isinstance(seen, Tick)
 
 
 # ── orders, fills, positions ─────────────────────────────────────────────────────────────────────────────────────────
@@ -226,14 +227,15 @@ def test_a_conflated_tick_says_how_many_it_stands_for() -> None:
 def test_an_order_tells_of_itself() -> None:
     order = an_order(limit_raw=54900, trigger_raw=54800, filled_raw=30, filled_value_raw=SBIN.value_raw(54905, 30))
     order = replaced(order, reference_raw=54900, fees_raw=SBIN.unit, status=OrderStatus.PARTIALLY_FILLED, reason="late")
-    assert (order.quantity, order.filled_qty, order.leaves_raw) == (100, 30, 70)
+    assert (order.quantity, order.filled_qty, order.leaves_raw) == (Decimal(100), Decimal(30), 70)
     assert (order.limit_price, order.trigger_price) == (Decimal("549.00"), Decimal("548.00"))
     assert (order.avg_price, order.slippage, order.fees) == (Decimal("549.05"), Decimal("0.05"), Decimal("0.01"))
     assert (order.is_open, order.is_final) == (True, False)
     assert order.created_at.tzinfo is UTC
     assert order.updated_at == order.created_at
     assert repr(order) == (
-        "Order(A1 BUY 100 NSE:SBIN-EQ MARKET limit=549.00 trigger=548.00 PARTIALLY_FILLED filled=30@549.05 reason='late')"
+        "Order(A1 BUY 100 NSE:SBIN-EQ MARKET limit=549.00 trigger=548.00 "
+        "PARTIALLY_FILLED filled=30@549.05 reason='late')"
     )
 
 
@@ -282,8 +284,8 @@ def test_a_fill_tells_of_itself() -> None:
         fees_raw=SBIN.unit,
         realized_raw=-SBIN.unit,
     )
-    assert (fill.quantity, fill.price, fill.value) == (50, Decimal("549.00"), Decimal("27450.00"))
-    assert (fill.order_filled_before, fill.order_value_before) == (10, Decimal("5490.00"))
+    assert (fill.quantity, fill.price, fill.value) == (Decimal(50), Decimal("549.00"), Decimal("27450.00"))
+    assert (fill.order_filled_before, fill.order_value_before) == (Decimal(10), Decimal("5490.00"))
     assert (fill.fees, fill.realized_pnl) == (Decimal("0.01"), Decimal("-0.01"))
     assert fill.time.isoformat() == "2026-03-02T03:45:00+00:00"
     assert pickle.loads(pickle.dumps(fill)) == fill

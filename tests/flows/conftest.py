@@ -17,7 +17,7 @@ PATIENCE = 60.0
 
 @dataclass
 class Cell:
-    """What a cell has answered so far. `panels` are the snapshots that left the kernel between its start and its end."""
+    """What a cell has answered so far. `panels` are the snapshots that left the kernel while it ran."""
 
     message_id: str
     stdout: str = ""

@@ -45,7 +45,7 @@ CELLS = [
     "engine.close()\nprint(f\"P&L {engine.get_portfolio_pnl().result()['total_pnl']:,.2f} in the end\")",
 ]
 
-# Notes the panel's counter beside the cells' prompts for as long as the second cell runs: the first has its number then.
+# Notes the panel's counter for as long as the second cell runs: its prompt is [*] then, and the first cell has its number.
 WATCH = """() => {
   window.seen = [];
   const prompt = (n) => document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")[n].textContent;
