@@ -1,6 +1,6 @@
 """How late does a stop-loss fire while a notebook cell keeps the kernel busy?
 
-    uv run python benchmarks/busy_cell.py [--symbols 200] [--seconds 4] [--rounds 3]
+    uv run python benchmarks/busy_cell.py [--symbols 200] [--seconds 4] [--rounds 3] [--panel]
 
 A real Jupyter kernel holds an engine with a position and a stop-loss in each of many symbols. A market in a process of
 its own posts prices over a pipe, which a thread of the kernel hands to the stream; at a random moment it takes each
@@ -112,7 +112,7 @@ class Desk:
         self.process.stdin.write("go\n")
 
     def figures(self, cell_ended: int) -> str:
-        """As JSON: milliseconds to the fills, milliseconds to the callbacks, how many fills came before the cell's end."""
+        """As JSON: milliseconds to the fills and to the callbacks, and how many fills came before the cell ended."""
         deadline = time.monotonic() + 30
         while len(self.told) < len(self.symbols) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -181,12 +181,14 @@ class Kernel:
         self._manager.shutdown_kernel()
 
 
-def measure(symbols: int, seconds: float, rounds: int) -> None:
+def measure(symbols: int, seconds: float, rounds: int, panel: bool) -> None:
     print(f"{rounds} x {symbols} stops, crossed within {seconds:g} s; {platform.platform()}, {os.cpu_count()} CPUs")
     print(f"{'milliseconds':20} {'fill: p50     p99     max':>26} {'told: p50     p99     max':>26}   during the cell")
     with tempfile.TemporaryDirectory() as home:
         kernel = Kernel(home)
         kernel.run(FIRST.format(symbols=symbols, seconds=seconds))
+        if panel:
+            kernel.run("panel = desk.engine.panel()")
         for name, work in CELLS.items():
             fill, told, during = [], [], 0
             for _ in range(rounds):
@@ -208,8 +210,9 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--panel", action="store_true", help="with the live panel open, a row for each symbol")
     options = parser.parse_args()
-    measure(options.symbols, options.seconds, options.rounds)
+    measure(options.symbols, options.seconds, options.rounds, options.panel)
 
 
 if __name__ == "__main__":

@@ -91,14 +91,11 @@ def demo(
     tape, console = Tape(), _console()
     title = f"livetrade demo   PAPER   simulated market, seed {seed}"
     screen: Screen = LiveScreen(tape, title, console) if console.is_terminal else PlainScreen(tape, title)
-    with (
-        warnings.catch_warnings(action="ignore", category=RuntimeWarning),  # about what is left; the report tells it
-        tape,
-        screen,
-        lt.LiveTradingEngine(CASH, feed=feed, name="demo") as engine,
-    ):
-        tape.follow(engine)
-        code = asyncio.run(_session(engine, _tradable(feed), seconds, screen))
+    # the report tells what is left, so the engine's warning need not
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning), tape, screen:
+        with lt.LiveTradingEngine(CASH, feed=feed, name="demo") as engine:
+            tape.follow(engine)
+            code = asyncio.run(_session(engine, _tradable(feed), seconds, screen))
         import_module("pandas")  # takes a moment, in which the last picture stands
     _report(engine, console)
     return code

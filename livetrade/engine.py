@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
+from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
@@ -38,7 +39,6 @@ from livetrade.core.values import (
     Tick,
 )
 from livetrade.errors import EngineClosedError, JournalError, OrderError
-from livetrade.frames import View
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal, MemoryJournal

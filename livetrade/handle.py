@@ -38,7 +38,10 @@ class Handle(Generic[T]):
         return self._future.done()
 
     def result(self, timeout: float | timedelta | None = None) -> T:
-        """Waits for the answer, at most `timeout` seconds (or a `timedelta`). Raises `TimeoutError`; the command goes on regardless."""
+        """Waits for the answer, at most `timeout` (seconds or a `timedelta`).
+
+        Raises `TimeoutError`; the command goes on regardless.
+        """
         if self._forbidden_thread == get_ident() and not self._future.done():
             raise RuntimeError("the engine's own thread cannot wait for its own answer")
         with self._waiting():

@@ -17,6 +17,7 @@ from weakref import WeakSet, ref
 from zoneinfo import ZoneInfo
 
 from livetrade import frames
+from livetrade.columns import Exact, View
 from livetrade.core.numbers import MAX_RAW, Number, number, scaled
 from livetrade.core.quotes import merge
 from livetrade.core.values import Instrument, Tick, check_symbol, default_instrument
@@ -41,7 +42,7 @@ class Owner(Protocol):
     def last_quote(self, symbol: str) -> Tick | None:
         """The merged quote, everything the caller posted before included."""
 
-    def all_quotes(self) -> tuple[list[Tick], frames.View]:
+    def all_quotes(self) -> tuple[list[Tick], View]:
         """The merged quote of each symbol that has one, and when they were looked at."""
 
 
@@ -163,15 +164,15 @@ class LivePriceStream:
         owner = self._owner
         return self._quotes.get(symbol) if owner is None else owner.last_quote(symbol)
 
-    def quotes(self, *, exact: frames.Exact = False) -> "pd.DataFrame":
+    def quotes(self, *, exact: Exact = False) -> "pd.DataFrame":
         """A DataFrame indexed by symbol: bid, ask, last, volume, bid_size, ask_size, time, received."""
         owner = self._owner
         quotes, view = owner.all_quotes() if owner is not None else self._own_quotes()
         return frames.quotes(quotes, view, exact=exact)
 
-    def _own_quotes(self) -> tuple[list[Tick], frames.View]:
+    def _own_quotes(self) -> tuple[list[Tick], View]:
         quotes = list(self._quotes.values())
-        return quotes, frames.View(self.zone, 0, max([quote.received_ns for quote in quotes], default=0))
+        return quotes, View(self.zone, 0, max([quote.received_ns for quote in quotes], default=0))
 
     def ticks(self, symbol: str | None = None) -> "TickReader":
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""

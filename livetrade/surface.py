@@ -13,7 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpack
 
-from livetrade import frames, portfolio
+from livetrade import files, frames, portfolio
+from livetrade.columns import Exact, View
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from livetrade.panel import Panel, PanelSource
 
 T = TypeVar("T")
-Exact = bool | Literal["arrow"]
 When = datetime | str | None
 
 NOT_CONFIRMED = "Not confirmed"
@@ -120,7 +120,7 @@ class Surface(ABC):
         """Asks the account between two events. What `question` gives back must not be changed by anybody later."""
 
     @abstractmethod
-    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], frames.View]:
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         """The latest ticks of a symbol, in columns."""
 
     @property
@@ -439,7 +439,7 @@ class Surface(ABC):
             "equity": self.equity(since=since),
             "round_trips": self.round_trips(since=since),
         }
-        return frames.export(path, tables)
+        return files.export(path, tables)
 
     # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -477,7 +477,7 @@ class Surface(ABC):
 
     def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
         """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most)."""
-        from livetrade.panel import Panel, PanelSource
+        from livetrade.panel import Panel
 
         key = (None if symbols is None else tuple(symbols), fps)
         if key not in self._panels:  # a cell that runs again shows the panel that is there
@@ -489,5 +489,5 @@ class Surface(ABC):
         """Where panels get their numbers and send their buttons."""
 
 
-def view_of(account: Account) -> frames.View:
-    return frames.View(account.zone, account.seq, account.ts)
+def view_of(account: Account) -> View:
+    return View(account.zone, account.seq, account.ts)

@@ -22,7 +22,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livetrade import frames
+from livetrade import files, frames
+from livetrade.columns import Exact, View
 from livetrade.core.events import EquityPoint
 from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.ledger import Book
@@ -45,7 +46,7 @@ from livetrade.core.values import (
     TimeInForce,
 )
 from livetrade.errors import OrderError
-from livetrade.frames import View, Where
+from livetrade.frames import Where
 
 IST = ZoneInfo("Asia/Kolkata")
 SECOND = 10**9
@@ -53,7 +54,7 @@ NINE_FIFTEEN = int(datetime(2025, 1, 3, 9, 15, tzinfo=IST).timestamp()) * SECOND
 VIEW = View(IST, seq=7, as_of=NINE_FIFTEEN + 3600 * SECOND)
 SBIN = Instrument("NSE:SBIN-EQ")
 BITCOIN = Instrument("BTCUSDT", kind="CRYPTO", scale=8, quantity_scale=8)
-EXACTS: tuple[frames.Exact, ...] = (False, True, "arrow")
+EXACTS: tuple[Exact, ...] = (False, True, "arrow")
 
 
 # ── a history by hand ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +168,7 @@ def round_trip(number: int) -> list[Fill]:
     return [enter, replace(enter, side=OrderSide.SELL, realized_raw=MONEY_ONE, time_ns=enter.time_ns + 1)]
 
 
-Make = Callable[[int, frames.Exact], pd.DataFrame]
+Make = Callable[[int, Exact], pd.DataFrame]
 MAKE: dict[str, Make] = {
     "positions": lambda count, exact: frames.positions(
         [("manual", Product.CNC, make_position(f"S{n}")) for n in range(count)], VIEW, exact=exact
@@ -218,7 +219,7 @@ NUMBER = {False: np.dtype("float64"), True: np.dtype("object"), "arrow": pd.Arro
 TIME = pd.DatetimeTZDtype("ns", IST)
 
 
-def dtype_of(name: str, frame: str, exact: frames.Exact) -> Any:
+def dtype_of(name: str, frame: str, exact: Exact) -> Any:
     if name == "status":
         return pd.CategoricalDtype(list(OrderStatus if frame == "orders" else ExitStatus))
     if name in KINDS:
@@ -234,7 +235,7 @@ def dtype_of(name: str, frame: str, exact: frames.Exact) -> Any:
 @pytest.mark.parametrize("count", [0, 1, 5, 100])
 @pytest.mark.parametrize("exact", EXACTS)
 @pytest.mark.parametrize("which", MAKE)
-def test_a_frame_has_one_schema(which: str, exact: frames.Exact, count: int) -> None:
+def test_a_frame_has_one_schema(which: str, exact: Exact, count: int) -> None:
     frame, name = MAKE[which](count, exact), which.split(maxsplit=1)[0]
     assert dict(frame.dtypes) == {column: dtype_of(column, name, exact) for column in COLUMNS[name].split()}
     assert list(frame.columns) == COLUMNS[name].split()
@@ -466,7 +467,7 @@ def test_a_frame_without_the_column_says_so() -> None:
 
 
 @pytest.mark.parametrize("exact", EXACTS)
-def test_equity_by_bucket_is_its_last_value(exact: frames.Exact) -> None:
+def test_equity_by_bucket_is_its_last_value(exact: Exact) -> None:
     columns = equity_columns(10, step=50)  # 0, 50, ... 450 s: nothing between 9:16:40 and 9:17:30
     frame = frames.equity(columns, VIEW, freq="10s", exact=exact)
     whole = frames.equity(columns, VIEW, exact=exact)
@@ -669,7 +670,7 @@ def left_in(folder: Path) -> set[str]:
 
 def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
     made = two_frames()
-    written = frames.export(tmp_path / "out.parquet", made)
+    written = files.export(tmp_path / "out.parquet", made)
     assert written == [tmp_path / "out_orders.parquet", tmp_path / "out_round_trips.parquet"]
     assert left_in(tmp_path) == {path.name for path in written}
     for path, frame in zip(written, made.values(), strict=True):
@@ -679,10 +680,10 @@ def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exact", EXACTS)
-def test_exact_frames_are_written_too(tmp_path: Path, exact: frames.Exact) -> None:
+def test_exact_frames_are_written_too(tmp_path: Path, exact: Exact) -> None:
     frame = frames.orders(order_columns(4), VIEW, exact=exact)
     for suffix in ("csv", "parquet", "xlsx"):
-        assert frames.export(tmp_path / f"one.{suffix}", {"orders": frame}) == [tmp_path / f"one.{suffix}"]
+        assert files.export(tmp_path / f"one.{suffix}", {"orders": frame}) == [tmp_path / f"one.{suffix}"]
     assert pd.read_parquet(tmp_path / "one.parquet")["quantity"].astype(float).tolist() == [1e-6, 101, 102, 1.03e-6]
     sheet = openpyxl.load_workbook(tmp_path / "one.xlsx")["orders"]
     assert [cell.value for cell in sheet["G"]] == ["quantity", 1e-6, 101, 102, 1.03e-6]
@@ -690,7 +691,7 @@ def test_exact_frames_are_written_too(tmp_path: Path, exact: frames.Exact) -> No
 
 def test_csv_keeps_the_offset_of_its_times(tmp_path: Path) -> None:
     made = two_frames()
-    orders, trips = frames.export(str(tmp_path / "out.CSV"), made)
+    orders, trips = files.export(str(tmp_path / "out.CSV"), made)
     back = pd.read_csv(orders, index_col="client_order_id", keep_default_na=False)
     assert back["created_at"].iloc[0].startswith("2025-01-03 09:15:00")
     assert back["created_at"].iloc[0].endswith("+05:30")
@@ -700,7 +701,7 @@ def test_csv_keeps_the_offset_of_its_times(tmp_path: Path) -> None:
 
 def test_excel_gets_a_sheet_a_frame_and_times_without_zone(tmp_path: Path) -> None:
     made = two_frames()
-    [path] = frames.export(tmp_path / "out.xlsx", made)
+    [path] = files.export(tmp_path / "out.xlsx", made)
     book = openpyxl.load_workbook(path)
     assert book.sheetnames == ["orders", "round_trips"]
     header, *rows = book["orders"].iter_rows(values_only=True)
@@ -718,7 +719,7 @@ def test_text_is_never_a_formula_in_excel(tmp_path: Path) -> None:
     for number, text in enumerate(texts):
         table.put(make_order(number, tag=text))
     frame = frames.orders(table.copy(), VIEW)
-    [path] = frames.export(tmp_path / "out.xlsx", {"orders": frame})
+    [path] = files.export(tmp_path / "out.xlsx", {"orders": frame})
     cells = [row[frame.columns.get_loc("tag") + 1] for row in openpyxl.load_workbook(path)["orders"].iter_rows(2)]
     assert [cell.value for cell in cells] == [text.replace("\a", "\N{REPLACEMENT CHARACTER}") for text in texts]
     assert {cell.data_type for cell in cells} == {"s"}
@@ -727,28 +728,28 @@ def test_text_is_never_a_formula_in_excel(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "out.xlsx"
-    frames.export(target, {"orders": two_frames()["orders"]})
+    files.export(target, {"orders": two_frames()["orders"]})
     before = target.read_bytes()
     with pytest.raises(ValueError):  # noqa: PT011  openpyxl does not say more
-        frames.export(target, {"orders": pd.DataFrame({"bad": [1j]})})
+        files.export(target, {"orders": pd.DataFrame({"bad": [1j]})})
     with pytest.raises(OrderError, match="do not fit in a sheet"):
-        frames.export(target, {"orders": pd.DataFrame({"n": np.zeros(1_048_576)})})
+        files.export(target, {"orders": pd.DataFrame({"n": np.zeros(1_048_576)})})
     assert target.read_bytes() == before
     with pytest.raises(pa.ArrowInvalid):
-        frames.export(tmp_path / "out.parquet", {"a": two_frames()["orders"], "b": pd.DataFrame({"bad": [1, "x"]})})
+        files.export(tmp_path / "out.parquet", {"a": two_frames()["orders"], "b": pd.DataFrame({"bad": [1, "x"]})})
     assert left_in(tmp_path) == {"out.xlsx"}
 
 
 def test_what_cannot_be_written_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = two_frames()
     with pytest.raises(OrderError, match=r"export writes \.xlsx, \.parquet or \.csv, not 'out\.json'"):
-        frames.export(tmp_path / "out.json", made)
+        files.export(tmp_path / "out.json", made)
     with pytest.raises(OrderError, match="nothing to export"):
-        frames.export(tmp_path / "out.csv", {})
+        files.export(tmp_path / "out.csv", {})
     with pytest.raises(OrderError, match="there is no folder"):
-        frames.export(tmp_path / "missing" / "out.csv", made)
+        files.export(tmp_path / "missing" / "out.csv", made)
     for package, suffix, extra in (("pyarrow", "parquet", "arrow"), ("openpyxl", "xlsx", "excel")):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(ImportError, match=rf'needs {package}: pip install "livetrade\[{extra}\]"'):
-            frames.export(tmp_path / f"out.{suffix}", made)
+            files.export(tmp_path / f"out.{suffix}", made)
     assert left_in(tmp_path) == set()

@@ -77,6 +77,11 @@ def divide(numerator: int, denominator: int) -> int:
     return quotient
 
 
+def percent_raw(part_raw: int, whole_raw: int) -> int:
+    """part/whole in percent, as raw money is, rounded half-even at 10⁻¹²."""
+    return divide(part_raw * 100 * 10**12, whole_raw) * SHARE_QUANTUM
+
+
 @lru_cache(maxsize=1 << 16)
 def to_decimal(raw: int, scale: int) -> Decimal:
     """raw × 10⁻ˢᶜᵃˡᵉ, exactly, with `scale` decimals."""

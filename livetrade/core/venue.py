@@ -10,7 +10,7 @@ price: when that trades through), at the better price. A stop triggers as exits 
 
 from datetime import timedelta
 
-from livetrade.core.events import Accepted, Canceled, Executed, Expired, Modified, Report, Triggered
+from livetrade.core.events import Accepted, Canceled, Executed, Expired, Modified, Report, RequestRejected, Triggered
 from livetrade.core.exits import watched
 from livetrade.core.numbers import EXACT, Number, number
 from livetrade.core.quotes import touch
@@ -58,6 +58,8 @@ class Venue:
         change = order.pending
         if change is None or order.status is OrderStatus.PENDING_CANCEL:
             return Canceled(ts, order.client_order_id)
+        if change.quantity_raw <= order.filled_raw:
+            return RequestRejected(ts, order.client_order_id, f"{order.filled_qty} had filled before it arrived")
         return Modified(ts, order.client_order_id, change.quantity_raw, change.limit_raw, change.trigger_raw)
 
     def expire(self, order: Order, ts: int) -> list[Report]:

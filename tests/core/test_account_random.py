@@ -31,7 +31,6 @@ from livetrade.core.values import (
     OrderType,
     PriceSource,
     Product,
-    Source,
     Tick,
     TimeInForce,
     replaced,
@@ -44,7 +43,6 @@ OTHER_SCALE = Instrument(SBIN.symbol, scale=4)
 STRATEGIES = ("manual", "ema")
 PRODUCTS = (Product.INTRADAY, Product.CNC)
 MIDDLE = 10_000
-EXITS = (Source.STOP_LOSS, Source.TAKE_PROFIT, Source.TRAILING_STOP, Source.FLATTEN)
 
 
 class LooksAtEverything(Account):
@@ -152,6 +150,7 @@ class Session:
         self.venue_terms = {name: self.terms.pop(name) for name in ("latency", "slippage", "size")}
         self.short = self.terms["limits"].allow_short
         self.exchange = Exchange()
+        self.overtaken: set[str] = set()
         self.desk = self._desk(Account)
         self.bids = dict.fromkeys((item.symbol for item in ITEMS), MIDDLE)
 
@@ -180,11 +179,23 @@ class Session:
             self.exchange.hear(events)
         if account.quarantined.total() > quarantined and self.desk.ts < due:
             assert events == []
+        self._check_orders(events, halted)
         self._check_fills(events, held)
+
+    def _check_orders(self, events: list[ev.Event], halted: bool) -> None:
         for event in events:
             if isinstance(event, ev.Submit):
                 assert not (halted and event.order.opening_raw), "an opening order went out while halted"
-                assert not (event.order.source in EXITS and event.order.opening_raw), "an exit opens"
+                assert not (event.order.is_protective and event.order.opening_raw), "an exit opens"
+                self._overtakes(event.order, event.order.opening_raw)
+            elif isinstance(event, ev.Modify):
+                self._overtakes(self.desk.order(event.client_order_id), event.change.opening_raw)
+
+    def _overtakes(self, order: Order, opening_raw: int) -> None:
+        """An order that opens while an exit is on its way may fill before it: then they change places."""
+        for other in self.desk.account.orders.values() if opening_raw else ():
+            if other.is_protective and (other.book_key, other.side) == (order.book_key, order.side):
+                self.overtaken.add(other.client_order_id)
 
     def _check_fills(self, events: list[ev.Event], held: dict[Any, int]) -> None:
         for event in events:
@@ -194,7 +205,8 @@ class Session:
             key = (fill.strategy, fill.symbol, fill.product)
             before = held.get(key, 0)
             held[key] = before + fill.side.sign * fill.quantity_raw
-            if fill.source in EXITS:
+            order = self.desk.order(fill.client_order_id)
+            if order.is_protective and order.client_order_id not in self.overtaken:
                 assert abs(held[key]) < abs(before), "an exit made a position larger"
                 assert held[key] * before >= 0, "an exit turned a position around"
             if not self.short:

@@ -77,6 +77,11 @@ def test_each_request_is_answered_when_it_arrives() -> None:
     assert venue.due_ns(resting()) is None
 
 
+def test_a_modification_that_comes_too_late_is_turned_down() -> None:
+    order = resting(status=S.PENDING_UPDATE, filled_raw=50, limit_raw=5, pending=Change(50, 6, None, 50, 0))
+    assert Venue().advance(order, None, 5) == [ev.RequestRejected(5, "A1", "50 had filled before it arrived")]
+
+
 def test_an_order_that_has_not_arrived_does_not_rest() -> None:
     assert Venue().advance(an_order(status=S.UNKNOWN), quote(100, 101), 5) == []
 

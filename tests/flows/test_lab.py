@@ -45,7 +45,7 @@ CELLS = [
     "engine.close()\nprint(f\"P&L {engine.get_portfolio_pnl().result()['total_pnl']:,.2f} in the end\")",
 ]
 
-# Notes the panel's counter for as long as the second cell runs: its prompt is [*] then, and the first cell has its number.
+# Notes the panel's counter while the second cell runs: its prompt is [*], and the first one has its number.
 WATCH = """() => {
   window.seen = [];
   const prompt = (n) => document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")[n].textContent;
