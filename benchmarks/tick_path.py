@@ -2,7 +2,7 @@
 
 Prints CPU time per tick as the median of several runs, beside the floor of an empty call in the same run.
 
-    uv run benchmarks/tick_path.py [--ticks N] [--runs N]
+    uv run python benchmarks/tick_path.py [--ticks N] [--runs N]
 """
 
 import argparse

@@ -8,7 +8,6 @@ pandas, NumPy and pyarrow load with the first frame, not with this module.
 import math
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from livetrade.core.history import Amounts, Money, Text, Texts
 from livetrade.core.numbers import at, money, to_decimal
+from livetrade.core.records import record
 from livetrade.errors import OrderError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Columns = Mapping[str, Any]
 """Columns by name, of equal length: `Text`, `Money`, typed arrays, or plain lists."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """How a read looks at the account: its time zone, the last event it saw, and when (nanoseconds UTC)."""
 
@@ -42,7 +42,7 @@ class View:
     as_of: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scaled:
     """A column of raw integers on one decimal scale, or on one for each row; `unknown` stands for no number."""
 

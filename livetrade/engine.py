@@ -10,11 +10,11 @@ import atexit
 import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from functools import partial
 from threading import Event, Lock, Thread, get_ident
@@ -30,6 +30,7 @@ from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money, money_raw
+from livetrade.core.records import replaced
 from livetrade.core.values import (
     FeedState,
     Fill,
@@ -215,6 +216,7 @@ class LiveTradingEngine(Surface):
             self._feed_ended = True
             if self._recorded:
                 self._answers.end("the recording has ended")
+                self.stream.hub.end_readers()
 
     async def _run_broker(self) -> None:
         try:
@@ -288,7 +290,7 @@ class LiveTradingEngine(Surface):
 
     def _take_report(self, report: ev.Report) -> None:
         try:
-            self._take(replace(report, ts=self.now_ns()))
+            self._take(replaced(report, ts=self.now_ns()))
         except Exception as error:  # noqa: BLE001  one report costs itself, never the connection to the broker
             self._fault(error)
 
@@ -440,9 +442,9 @@ class LiveTradingEngine(Surface):
         ts = self.now_ns()
         if isinstance(command, ev.SubmitOrder):
             handle.client_order_id = command.client_order_id or account.new_id(ts)
-            command = replace(command, ts=ts, client_order_id=handle.client_order_id)
+            command = replaced(command, ts=ts, client_order_id=handle.client_order_id)
         else:
-            command = replace(command, ts=ts)
+            command = replaced(command, ts=ts)
             handle.client_order_id = getattr(command, "client_order_id", None)
         try:
             events = account.handle(command)
@@ -612,17 +614,16 @@ class LiveTradingEngine(Surface):
 
     def _warn_unwatched(self) -> None:
         account = self.account
-        if self._journal.saved:
+        held = [f"{book.instrument.quantity(book.quantity_raw)} {book.symbol}" for book in account.ledger.held()]
+        if not held or self._journal.saved:
             return
-        held = [f"{item.instrument.quantity(item.quantity_raw)} {item.symbol}" for item in account.ledger.held()]
-        if held:
-            exits = sum(len(bracket) for bracket in account.brackets.values())
-            warnings.warn(
-                f"the engine {self.name!r} was closed and nothing saved it: {', '.join(held)} "
-                f"and {exits} exits are no longer watched",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        exits = sum(len(bracket) for bracket in account.brackets.values())
+        warnings.warn(
+            f"the engine {self.name!r} was closed and nothing saved it: {', '.join(held)} and "
+            f"{exits} exit{'s are' if exits != 1 else ' is'} no longer watched",
+            RuntimeWarning,
+            stacklevel=_levels_outside(),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -675,7 +676,10 @@ class FeedSink:
         now = tick.received_ns if engine._recorded else engine.now_ns()
         if not engine.account.ts <= tick.received_ns <= now:
             tick.received_ns = max(now, engine.account.ts)
+        received_ns = tick.received_ns
         engine._take_tick(tick)
+        if not engine._recorded:
+            engine._meter.count_lag(received_ns)
         engine._after_batch()
 
     def quarantine(self, reason: str) -> None:
@@ -719,6 +723,14 @@ def engines() -> dict[str, LiveTradingEngine]:
     """The open engines of this process by name."""
     with _engines_lock:
         return dict(_engines)
+
+
+def _levels_outside() -> int:
+    """How far up the first caller outside livetrade stands: a warning belongs to the line that caused it."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "livetrade":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _zone(timezone: str) -> ZoneInfo:

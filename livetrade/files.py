@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from livetrade.columns import needs
 from livetrade.errors import OrderError
@@ -33,6 +32,8 @@ def export(path: str | os.PathLike[str], frames: Mapping[str, "pd.DataFrame"]) -
     parts = {target: frames}
     if suffix != ".xlsx" and len(frames) > 1:
         parts = {target.with_name(f"{target.stem}_{name}{target.suffix}"): {name: frames[name]} for name in frames}
+    from uuid import uuid4  # pulls in more than the rest of this module
+
     staged = {place.with_name(f".{place.name}.{uuid4().hex}.tmp"): place for place in parts}
     try:
         for draft, place in staged.items():

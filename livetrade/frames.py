@@ -5,7 +5,6 @@ the tables of the documentation. `livetrade.columns` makes the columns and says 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import reduce
@@ -24,6 +23,7 @@ from livetrade.columns import (
 )
 from livetrade.core.history import Text
 from livetrade.core.numbers import at, money, percent_raw, to_decimal
+from livetrade.core.records import record
 from livetrade.core.trips import closed_trips
 from livetrade.core.values import (
     FINAL,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Where:
     """Which rows a read returns. symbol, strategy, tag: one text or several. since (inclusive) and until (exclusive):
     "today" (its 00:00), "now", a date, a `datetime`, or anything `pandas.Timestamp` reads; naive ones are in the

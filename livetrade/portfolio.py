@@ -1,7 +1,6 @@
 """Figures read from an account between two events: the portfolio's P&L and its parts, positions, watched exits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -10,6 +9,7 @@ from livetrade.core.account import Account
 from livetrade.core.exits import watched
 from livetrade.core.ledger import Book
 from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
+from livetrade.core.records import record, replaced
 from livetrade.core.state import Market
 from livetrade.core.values import (
     ExitKind,
@@ -20,7 +20,6 @@ from livetrade.core.values import (
     Product,
     RiskOrder,
     average,
-    replaced,
 )
 
 _PNL_FIELDS = (
@@ -35,7 +34,7 @@ _PNL_FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PortfolioPnl:
     """The figures behind `pnl()`, in raw money."""
 

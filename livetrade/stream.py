@@ -351,16 +351,21 @@ class TickHub:
     def open(self) -> None:
         self._closed = False
 
+    def end_readers(self) -> None:
+        """No more ticks for those who read now: the recording is over."""
+        with self._lock:
+            readers, self._readers = self._all(), ()
+            self.active = bool(self._callbacks)
+        for reader in readers:
+            reader.end()
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            readers, self._readers = self._all(), ()
             self.pending.clear()
             self.missed = 0
-            self.active = bool(self._callbacks)
             self.dispatch = self.on_idle = None
-        for reader in readers:
-            reader.end()
+        self.end_readers()
 
 
 def callback_key(callback: Callable[..., object]) -> object:

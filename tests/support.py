@@ -30,7 +30,9 @@ def quoted(symbol: str = SBIN, bid: Any = "548.95", ask: Any = "549.00", last: A
 
 
 @contextmanager
-def trading(cash: Any = 500_000, stream: lt.LivePriceStream | None = None, **terms: Any) -> Iterator[lt.LiveTradingEngine]:
+def trading(
+    cash: Any = 500_000, stream: lt.LivePriceStream | None = None, **terms: Any
+) -> Iterator[lt.LiveTradingEngine]:
     """An open engine without fees, closed at the end without a word about what is no longer watched."""
     if stream is None and "feed" not in terms:
         stream = quoted()

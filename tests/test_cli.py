@@ -11,6 +11,7 @@ import pytest
 
 import livetrade as lt
 from livetrade import cli
+from livetrade.demo import report, screen, session
 
 LIVETRADE = [sys.executable, "-m", "livetrade.cli"]
 QUICK = ["demo", "--seconds", "2", "--ticks-per-second", "200"]
@@ -109,7 +110,7 @@ def test_what_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     stream.update("NSE:SBIN-EQ", bid="548.95", ask="549.00")
     with lt.LiveTradingEngine(500_000, stream, name="left-over") as engine:
         engine.market_buy("NSE:SBIN-EQ", 100).result(10)
-        cli._report(engine, cli._console())
+        report.print_report(engine, screen.make_console())
         engine.flatten().result(10)
     output = capsys.readouterr().out
     assert tables(output) == TABLES
@@ -118,13 +119,13 @@ def test_what_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("symbol", ["NSE:SBIN-EQ", "NSE:TCS-EQ", "BTCUSDT"])
 def test_exits_stand_on_the_tick_grid_and_outside_the_spread(symbol: str) -> None:
-    window = cli.Window()
+    window = session.Window()
     for tick in lt.SimulatedFeed(symbol, seed=5).path(lambda instrument: instrument, 500):
         if window.add(tick) and tick.ask and tick.bid and tick.instrument.tick_size:
             swing = window.swing(tick)
             assert swing % tick.instrument.tick_size == 0
             assert swing >= 2 * (tick.ask - tick.bid)
-            assert 0 < cli.affordable(tick, 300_000) * tick.ask <= 301_000
+            assert 0 < session.affordable(tick, 300_000) * tick.ask <= 301_000
 
 
 # ── wrong use ────────────────────────────────────────────────────────────────────────────────────────────────────────

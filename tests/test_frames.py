@@ -5,7 +5,6 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -28,6 +27,7 @@ from livetrade.core.events import EquityPoint
 from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.ledger import Book
 from livetrade.core.numbers import MONEY_ONE, SHARE_QUANTUM, money_raw
+from livetrade.core.records import replaced
 from livetrade.core.values import (
     ExitKind,
     ExitStatus,
@@ -79,12 +79,12 @@ def make_order(number: int = 0, **changes: Any) -> Order:
         status=OrderStatus.ACCEPTED,
         venue_order_id=f"V{number}",
     )
-    return replace(order, **changes)
+    return replaced(order, **changes)
 
 
 def filled(order: Order, price_raw: int = 54_890, fees_raw: int = 53 * MONEY_ONE // 100) -> Order:
     value = order.instrument.value_raw(price_raw, order.quantity_raw)
-    return replace(
+    return replaced(
         order,
         status=OrderStatus.FILLED,
         reference_raw=price_raw + 3,
@@ -111,7 +111,7 @@ def make_fill(number: int = 0, **changes: Any) -> Fill:
         fees_raw=333_333_333_333 * SHARE_QUANTUM,
         realized_raw=-number * 142_857_142_857 * SHARE_QUANTUM,
     )
-    return replace(fill, **changes)
+    return replaced(fill, **changes)
 
 
 def order_columns(count: int) -> frames.Columns:
@@ -154,18 +154,18 @@ def make_risk(**changes: Any) -> RiskOrder:
     risk = RiskOrder(
         "R1", ExitKind.STOP_LOSS, SBIN, "manual", Product.INTRADAY, "", True, 54_500, NINE_FIFTEEN, quantity_raw=100
     )
-    return replace(risk, **changes)
+    return replaced(risk, **changes)
 
 
 def make_position(symbol: str = "NSE:SBIN-EQ", **changes: Any) -> Position:
     amounts = {name: Decimal("1.50") for name in frames._POSITIONS if name != "opened_at"}
     position = Position(symbol=symbol, opened_at=datetime(2025, 1, 3, 9, 15, 0, 1, tzinfo=IST), **amounts)
-    return replace(position, **changes)
+    return replaced(position, **changes)
 
 
 def round_trip(number: int) -> list[Fill]:
     enter = make_fill(1, side=OrderSide.BUY, realized_raw=0, quantity_raw=10, time_ns=NINE_FIFTEEN + number)
-    return [enter, replace(enter, side=OrderSide.SELL, realized_raw=MONEY_ONE, time_ns=enter.time_ns + 1)]
+    return [enter, replaced(enter, side=OrderSide.SELL, realized_raw=MONEY_ONE, time_ns=enter.time_ns + 1)]
 
 
 Make = Callable[[int, Exact], pd.DataFrame]
@@ -390,7 +390,7 @@ def test_distance_is_positive_until_the_trigger_is_reached(
     assert str(row["distance"]) == distance
     assert abs(row["distance_pct"] - Decimal(distance) / (Decimal(price) / 100) * 100) < Decimal("1e-12")
     assert row["client_order_id"] == "C1"
-    fired = replace(risk, status=ExitStatus.TRIGGERED, fired_ns=NINE_FIFTEEN)
+    fired = replaced(risk, status=ExitStatus.TRIGGERED, fired_ns=NINE_FIFTEEN)
     assert frames.risk_orders([(fired, price)], VIEW).iloc[0][["distance", "distance_pct"]].isna().all()
 
 
@@ -601,7 +601,7 @@ def test_a_round_trip_by_hand() -> None:
             (0, 100, 50_000, money_raw("2", ""), 50_500),
         ]
     )
-    fills[3] = replace(fills[3], source=Source.FLATTEN)
+    fills[3] = replaced(fills[3], source=Source.FLATTEN)
     frame = frames.round_trips(fills, VIEW, exact=True)
     first, second = frame.to_dict("records")
     assert (first["symbol"], first["strategy"], first["tag"], first["side"]) == ("NSE:SBIN-EQ", "ema", "t0", "BUY")

@@ -75,7 +75,8 @@ def test_the_floors_hold(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_the_core_is_pure(path: Path) -> None:
-    assert impurities(path.read_text(encoding="utf-8")) == []
+    made_here = ["exec"] if path.name == "records.py" else []  # it writes constructors, as dataclasses does
+    assert impurities(path.read_text(encoding="utf-8")) == made_here
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ def test_an_engine_works_under_a_patch_that_somebody_else_applied() -> None:
 
 
 def test_without_a_patch_nothing_is_patched() -> None:
-    code = TRADE + "before = asyncio.run, asyncio.Task\nasyncio.run(trade())\nprint(before == (asyncio.run, asyncio.Task))"
+    code = (
+        TRADE + "before = asyncio.run, asyncio.Task\nasyncio.run(trade())\nprint(before == (asyncio.run, asyncio.Task))"
+    )
     done = run(code)
     assert done.stdout.split() == ["True", "True", "True"]
     assert "patched" not in done.stderr

@@ -176,9 +176,9 @@ def test_instruments_given_to_an_engine_meet_the_prices_that_are_there() -> None
             engine.limit_buy(SBIN, 1, "540.01")
         with pytest.raises(lt.OrderError, match="already has prices"):
             stream.register(lt.Instrument(SBIN, scale=3))
-        stream.register(lt.Instrument("X:Y", scale=3))
-        stream.update("X:Y", last="1.234")
-        assert stream.last("X:Y").last == Decimal("1.234")
+        stream.register(lt.Instrument("EX:YY", scale=3))
+        stream.update("EX:YY", last="1.234")
+        assert stream.last("EX:YY").last == Decimal("1.234")
 
 
 def test_a_thread_that_posts_goes_on_while_engines_come_and_go() -> None:

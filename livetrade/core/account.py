@@ -28,6 +28,7 @@ from livetrade.core.limits import (
 from livetrade.core.numbers import EXACT, money, money_raw
 from livetrade.core.orders import after
 from livetrade.core.quotes import merge, touch
+from livetrade.core.records import replaced
 from livetrade.core.state import ENDED, SECOND_NS, Market, State, day_of
 from livetrade.core.values import (
     Change,
@@ -45,7 +46,6 @@ from livetrade.core.values import (
     Source,
     Tick,
     TimeInForce,
-    replaced,
 )
 from livetrade.core.venue import Venue
 

@@ -5,8 +5,7 @@ events too, as are the reports that changed something. Each carries `ts`, intege
 the shell. An event carries every figure of its decision, so that folding it (`Account.apply`) decides nothing.
 """
 
-from dataclasses import dataclass
-
+from livetrade.core.records import record
 from livetrade.core.values import (
     Change,
     ExitStatus,
@@ -28,7 +27,7 @@ from livetrade.core.values import (
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SubmitOrder:
     ts: int
     client_order_id: str
@@ -46,7 +45,7 @@ class SubmitOrder:
     exits: tuple[ExitTerm, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModifyOrder:
     ts: int
     client_order_id: str
@@ -55,20 +54,20 @@ class ModifyOrder:
     trigger_raw: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelOrder:
     ts: int
     client_order_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelAll:
     ts: int
     symbol: str | None = None
     strategy: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetExit:
     """Arms, moves or (with an empty term) disarms one exit of a strategy's own books in a symbol."""
 
@@ -82,7 +81,7 @@ class SetExit:
         return self.term.price_raw is None and self.term.pct is None and self.term.amount_raw is None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClosePosition:
     """Closes every book of a symbol (of all symbols when None), or `quantity_raw` of it."""
 
@@ -91,31 +90,31 @@ class ClosePosition:
     quantity_raw: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Halt:
     ts: int
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resume:
     ts: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Transfer:
     ts: int
     amount_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wake:
     """Time has come to a deadline of the account (`Account.next_deadline`)."""
 
     ts: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgeQuotes:
     """Every quote is stale until its next tick: the machine slept, or its clocks drifted apart."""
 
@@ -123,7 +122,7 @@ class AgeQuotes:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FeedChanged:
     """The feed's state; anything but LIVE (or NONE: no feed) denies opening orders. An event too."""
 
@@ -135,20 +134,20 @@ class FeedChanged:
 # ── requests: what the account asks of a venue ───────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Submit:
     ts: int
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Modify:
     ts: int
     client_order_id: str
     change: Change
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancel:
     ts: int
     client_order_id: str
@@ -157,35 +156,35 @@ class Cancel:
 # ── reports: what a venue says ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accepted:
     ts: int
     client_order_id: str
     venue_order_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rejected:
     ts: int
     client_order_id: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Canceled:
     ts: int
     client_order_id: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expired:
     ts: int
     client_order_id: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Modified:
     ts: int
     client_order_id: str
@@ -194,7 +193,7 @@ class Modified:
     trigger_raw: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestRejected:
     """A modify or a cancel was turned down; the order works on as it was."""
 
@@ -203,7 +202,7 @@ class RequestRejected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Triggered:
     """A stop order's trigger was reached at the venue."""
 
@@ -211,7 +210,7 @@ class Triggered:
     client_order_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unknown:
     """The outcome of a request is not known; it is looked up, never sent again."""
 
@@ -220,7 +219,7 @@ class Unknown:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Executed:
     """One execution. It counts once by its `execution_id`, however often it is reported."""
 
@@ -235,7 +234,7 @@ class Executed:
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AccountOpened:
     ts: int
     cash_raw: int
@@ -243,7 +242,7 @@ class AccountOpened:
     timezone: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstrumentAdded:
     """A symbol's scales are fixed from here on."""
 
@@ -251,7 +250,7 @@ class InstrumentAdded:
     instrument: Instrument
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DayStarted:
     """A new day in the account's time zone. `base_raw` is total P&L where the day's counts from; None when positions
     are held, whose first mark of the day decides it."""
@@ -262,7 +261,7 @@ class DayStarted:
     base_raw: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CashMoved:
     """Money was put in (positive) or taken out."""
 
@@ -270,7 +269,7 @@ class CashMoved:
     amount_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OrderDenied:
     """An order that our own limits refused; it was never sent."""
 
@@ -278,7 +277,7 @@ class OrderDenied:
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandDenied:
     """A command other than an order, or an order whose id was taken, was refused."""
 
@@ -288,7 +287,7 @@ class CommandDenied:
     client_order_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filled:
     """A fill with all its figures: fees, realized P&L and what they did."""
 
@@ -296,7 +295,7 @@ class Filled:
     fill: Fill
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitArmed:
     """An exit is watched from here on, or watched at another price (the same `risk_id`)."""
 
@@ -304,7 +303,7 @@ class ExitArmed:
     risk: RiskOrder
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TrailMoved:
     ts: int
     risk_id: str
@@ -312,7 +311,7 @@ class TrailMoved:
     best_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitFired:
     ts: int
     risk_id: str
@@ -320,7 +319,7 @@ class ExitFired:
     quantity_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitRetry:
     """A fired exit's order ended with something left; the rest is sent at `retry_ns`."""
 
@@ -330,14 +329,14 @@ class ExitRetry:
     retry_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitEnded:
     ts: int
     risk_id: str
     status: ExitStatus
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Alarm:
     """Something a person should look at; trading goes on."""
 
@@ -346,7 +345,7 @@ class Alarm:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClosePending:
     """What of a book is still to be closed once the orders in its way are gone; 0: nothing any more."""
 
@@ -357,18 +356,18 @@ class ClosePending:
     quantity_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Halted:
     ts: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Resumed:
     ts: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EquityPoint:
     ts: int
     cash_raw: int

@@ -8,13 +8,13 @@ once: a text also as UTF-8, an amount exactly and as the nearest float.
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import nan
 from typing import ClassVar, TypeAlias
 
 from livetrade.core.events import EquityPoint
 from livetrade.core.numbers import MONEY_ONE
+from livetrade.core.records import record
 from livetrade.core.values import (
     Fill,
     Order,
@@ -70,7 +70,7 @@ class Amounts(dict[int | None, int]):
         return number
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A column of text: which of the first `count` texts stands in each row. Those only ever get more behind them, so
     that any thread may slice them while others are added."""
@@ -90,7 +90,7 @@ class Text:
         return self.known.data[: ends[-1]], ends
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Money:
     """A column of money: which of the first `count` amounts stands in each row (see `Text`)."""
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
+from livetrade.core.records import record
 from livetrade.core.values import FeedState, Instrument, Order, OrderSide, OrderType, Product
 from livetrade.errors import OrderError
 
@@ -48,7 +49,7 @@ class Limits:
         return round((age.total_seconds() if isinstance(age, timedelta) else float(age)) * 1e9)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Situation:
     """What the limits look at: the account as it stands when an order is asked for. Quantities and money are raw."""
 
@@ -70,7 +71,7 @@ class Situation:
     sent_last_second: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Approved:
     """An order that passed, with how much of it opens."""
 
@@ -78,7 +79,7 @@ class Approved:
     opening_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Denied:
     order: Order
     reason: str

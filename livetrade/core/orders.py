@@ -25,7 +25,8 @@ from livetrade.core.events import (
     Triggered,
     Unknown,
 )
-from livetrade.core.values import Fill, Order, OrderStatus, replaced
+from livetrade.core.records import replaced
+from livetrade.core.values import Fill, Order, OrderStatus
 
 S = OrderStatus
 Said = Modify | Cancel | Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown

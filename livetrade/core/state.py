@@ -15,6 +15,7 @@ from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
 from livetrade.core.orders import Said, after, with_fill, with_news
+from livetrade.core.records import replaced
 from livetrade.core.values import (
     ExitKind,
     ExitStatus,
@@ -23,7 +24,6 @@ from livetrade.core.values import (
     Order,
     RiskOrder,
     Tick,
-    replaced,
 )
 
 SECOND_NS = 1_000_000_000

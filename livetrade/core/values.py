@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeVar
 
 from livetrade.core.numbers import (
     EXACT,
@@ -25,6 +24,7 @@ from livetrade.core.numbers import (
     scaled,
     to_decimal,
 )
+from livetrade.core.records import record
 from livetrade.errors import OrderError, PriceError
 
 
@@ -445,7 +445,7 @@ _TICK_FIELDS = (
 # ── orders, fills, exits, positions ──────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExitTerm:
     """One exit as it was asked for: a price, a percentage, or (trailing only) an amount; exactly one of them."""
 
@@ -455,7 +455,7 @@ class ExitTerm:
     amount_raw: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """The terms of an order after a modification."""
 
@@ -466,7 +466,7 @@ class Change:
     margin_raw: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Order:
     """One order and everything known of it. Never changes; a later state is another `Order`.
 
@@ -636,7 +636,7 @@ FINAL = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fill:
     """One execution, with the fees it was charged and the P&L it realized (gross).
 
@@ -707,7 +707,7 @@ class Fill:
         return money(self.realized_raw)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RiskOrder:
     """One exit that the engine watches: a stop-loss, take-profit or trailing stop of one book.
 
@@ -744,7 +744,7 @@ class RiskOrder:
         return self.instrument.price(self.trigger_raw)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Position:
     """What is held in one symbol (or one book of it). Falsy when flat; a short's quantity and values are negative.
 
@@ -774,15 +774,3 @@ def average(instrument: Instrument, value_raw: int, quantity_raw: int) -> int:
     """Raw money per unit and multiplier, rounded half-even at 10⁻¹²: an average price for showing, never for adding."""
     steps = divide(value_raw * 10 ** (MONEY_SCALE - instrument.scale), quantity_raw * instrument.unit * SHARE_QUANTUM)
     return steps * SHARE_QUANTUM
-
-
-T = TypeVar("T")
-
-
-def replaced(value: T, **changes: Any) -> T:
-    """`dataclasses.replace` for frozen, slotted values without its checks, which cost more than the copy."""
-    kind = type(value)
-    copy = kind.__new__(kind)
-    for name in kind.__slots__:  # type: ignore[attr-defined]
-        object.__setattr__(copy, name, changes[name] if name in changes else getattr(value, name))
-    return copy

@@ -19,6 +19,7 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import PercentFee
 from livetrade.core.limits import Limits
+from livetrade.core.records import replaced
 from livetrade.core.state import Market, State
 from livetrade.core.values import (
     ExitKind,
@@ -33,7 +34,6 @@ from livetrade.core.values import (
     Product,
     Tick,
     TimeInForce,
-    replaced,
 )
 from livetrade.core.venue import Venue
 from tests.core.kit import GOLD, SBIN, Desk, kinds, same_state

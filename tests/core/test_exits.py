@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core.exits import Alerts, check_terms, entry_price, on_grid, reached, trailed, trigger, watched
+from livetrade.core.records import replaced
 from livetrade.core.values import (
     ExitKind,
     ExitTerm,
@@ -18,7 +19,6 @@ from livetrade.core.values import (
     Product,
     RiskOrder,
     Tick,
-    replaced,
 )
 from livetrade.core.venue import Venue
 from livetrade.errors import OrderError

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from livetrade.core.ledger import Book, Ledger, share
 from livetrade.core.numbers import MONEY_ONE
-from livetrade.core.values import Fill, Instrument, OrderSide, Product, replaced
+from livetrade.core.records import replaced
+from livetrade.core.values import Fill, Instrument, OrderSide, Product
 from livetrade.errors import LedgerError
 from tests.core.kit import COIN, GOLD, NIFTY, SBIN, Oracle, a_fill
 

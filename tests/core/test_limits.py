@@ -18,7 +18,8 @@ from livetrade.core.limits import (
     instrument_denied,
     reckoned_at,
 )
-from livetrade.core.values import FeedState, Instrument, OrderSide, OrderType, Product, Source, replaced
+from livetrade.core.records import replaced
+from livetrade.core.values import FeedState, Instrument, OrderSide, OrderType, Product, Source
 from livetrade.errors import OrderError
 from tests.core.kit import SBIN, an_order
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from livetrade.core import events as ev
 from livetrade.core.orders import TABLE, after, with_fill, with_news
-from livetrade.core.values import FINAL, Change, Fill, Order, OrderSide, OrderStatus, PriceSource, replaced
+from livetrade.core.records import replaced
+from livetrade.core.values import FINAL, Change, Fill, Order, OrderSide, OrderStatus, PriceSource
 from tests.core.kit import SBIN, Desk, a_fill, an_order
 
 S = OrderStatus

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livetrade.core.records import replaced
 from livetrade.core.values import (
     FINAL,
     Change,
@@ -25,7 +26,6 @@ from livetrade.core.values import (
     average,
     check_symbol,
     default_instrument,
-    replaced,
 )
 from livetrade.errors import OrderError, PriceError
 from tests.core.kit import COIN, GOLD, NIFTY, OPENING_BELL, SBIN, a_fill, an_order, tick

@@ -42,7 +42,7 @@ def test_the_example_in_a_coroutine() -> None:
     async def cell() -> None:
         stream = lt.LivePriceStream()
         stream.update("NSE:SBIN-EQ", bid="548.95", ask="549.00", last="549.00")
-        engine = lt.LiveTradingEngine(Decimal("500000"), stream)
+        engine = lt.LiveTradingEngine(Decimal(500000), stream)
         success, message, order = await engine.market_buy(
             "NSE:SBIN-EQ", 100, stop_loss_price=Decimal("545.00"), take_profit_price=Decimal("560.00")
         )
@@ -126,7 +126,20 @@ NO_FIGURE = [
 ]
 NO_QUANTITY = [*NO_FIGURE, 0.5, Fraction(1, 2), "1.5", np.float64(0.5)]
 NO_PRICE = [*NO_FIGURE, "548.991", 548.991, 1e-9]
-NO_SYMBOL = ["", " ", "nse:sbin-eq", "NSE:sbin-eq", "NSE:", ":SBIN", "NSE:SBIN EQ", "NSE:SBIN;EQ", "ÑSE:X", None, 7, b"X"]
+NO_SYMBOL = [
+    "",
+    " ",
+    "nse:sbin-eq",
+    "NSE:sbin-eq",
+    "NSE:",
+    ":SBIN",
+    "NSE:SBIN EQ",
+    "NSE:SBIN;EQ",
+    "ÑSE:X",
+    None,
+    7,
+    b"X",
+]
 
 WRONG: dict[str, Callable[[Engine], Any]] = {
     **{f"quantity {q!s}": lambda e, q=q: e.market_buy(SBIN, q) for q in NO_QUANTITY},

@@ -172,7 +172,7 @@ def test_running_the_engine_cell_again_leaves_one_engine(kernel: Any) -> None:
     for _ in range(2):  # the warning comes each time, although it is the same one
         again = kernel.run(cell)
         assert "RuntimeWarning" in again.stderr
-        assert "100 NSE:SBIN-EQ and 1 exits are no longer watched" in again.stderr
+        assert "100 NSE:SBIN-EQ and 1 exit is no longer watched" in again.stderr
     assert printed(kernel, "[list(engines()), engines()['main'] is engine, first.is_open]") == [["main"], True, False]
     threads = "sorted(t.name for t in __import__('threading').enumerate() if t.name == 'livetrade-main')"
     assert printed(kernel, threads) == ["livetrade-main"]
