@@ -76,7 +76,6 @@ __all__ = [
     "SimulatedFeed",
     "Tick",
     "TimeInForce",
-    "__version__",
     "enable_nested_asyncio",
     "read_ticks",
 ]

@@ -134,23 +134,28 @@ class LiveTradingEngine(Surface):
         self.stream.register(*instruments)
         self._loop = asyncio.new_event_loop()
         self._inbox = Inbox(self._loop, self._take_posted_tick, self._after_batch)
+        started: Future[None] = Future()
+        self._thread = Thread(target=self._run, args=(started,), name=f"livetrade-{name}", daemon=True)
+        self._start(started)
+        _close_namesake(name, successor=self)
+
+    def _start(self, started: "Future[None]") -> None:
+        """Takes the stream over and runs the thread; what goes wrong there is raised here."""
         try:
             self._opening_quotes = self.stream.attach(self, self._zone)
         except BaseException:
             self._loop.close()
             raise
-        self.stream.hub.open()
-        self.stream.hub.dispatch = partial(self._user.soon, self._dispatch_ticks)
-        self.stream.hub.on_idle = self._on_idle
-        started: Future[None] = Future()
-        self._thread = Thread(target=self._run, args=(started,), name=f"livetrade-{name}", daemon=True)
+        hub = self.stream.hub
+        hub.open()
+        hub.dispatch = partial(self._user.soon, self._dispatch_ticks)
+        hub.on_idle = self._on_idle
         self._thread.start()
         try:
             started.result()
         except BaseException:
             self.close()
             raise
-        _close_namesake(name, successor=self)
 
     @staticmethod
     def _check_arguments(
