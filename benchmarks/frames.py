@@ -19,17 +19,10 @@ from ib_async import Execution, util
 
 from livetrade import frames
 from livetrade.core.history import OrderTable
-from livetrade.core.values import (
-    Instrument,
-    Order,
-    OrderSide,
-    OrderStatus,
-    OrderType,
-    Product,
-    Source,
-    TimeInForce,
-    replaced,
-)
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, Product, Source, TimeInForce
+from livetrade.core.records import replaced
+from livetrade.core.values import Order
 
 ROUNDS = 15
 START_NS = 1_735_875_900 * 10**9

@@ -14,8 +14,11 @@ from time import process_time_ns
 
 from livetrade.core.account import Account
 from livetrade.core.events import SubmitOrder
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, OrderSide, OrderType
 from livetrade.core.numbers import money_raw
-from livetrade.core.values import ExitKind, ExitTerm, Instrument, OrderSide, OrderType, Tick
+from livetrade.core.ticks import Tick
+from livetrade.core.values import ExitTerm
 from livetrade.core.venue import Venue
 
 START_NS = 1_772_423_100 * 10**9

@@ -12,19 +12,11 @@ from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed, read_ticks
 from livetrade.adapters.simulated import SimulatedFeed
 from livetrade.core.fees import DEFAULT_FEES, FlatFee, NoFees, PercentFee
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, Product, TimeInForce
 from livetrade.core.limits import Limits
-from livetrade.core.values import (
-    Fill,
-    Instrument,
-    Order,
-    OrderSide,
-    OrderStatus,
-    OrderType,
-    Position,
-    Product,
-    Tick,
-    TimeInForce,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
     EngineClosedError,

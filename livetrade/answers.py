@@ -6,9 +6,10 @@ from functools import partial
 
 from livetrade.core import events as ev
 from livetrade.core.account import Account
+from livetrade.core.kinds import OrderStatus, OrderType, Source, TimeInForce
 from livetrade.core.ledger import BookKey
 from livetrade.core.numbers import money
-from livetrade.core.values import FINAL, Order, OrderStatus, OrderType, Source, TimeInForce
+from livetrade.core.values import FINAL, Order
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult
 
 ANSWER_NS = 5_000_000_000

@@ -28,17 +28,13 @@ from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import FeedState, OrderStatus
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money, money_raw
 from livetrade.core.records import replaced
-from livetrade.core.values import (
-    FeedState,
-    Fill,
-    Instrument,
-    Order,
-    OrderStatus,
-    Tick,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Fill, Order
 from livetrade.errors import EngineClosedError, JournalError, OrderError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox

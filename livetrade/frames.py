@@ -22,26 +22,23 @@ from livetrade.columns import (
     text_column,
 )
 from livetrade.core.history import Text
-from livetrade.core.numbers import at, money, percent_raw, to_decimal
-from livetrade.core.records import record
-from livetrade.core.trips import closed_trips
-from livetrade.core.values import (
-    FINAL,
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
-    Fill,
-    Instrument,
     OrderSide,
     OrderStatus,
     OrderType,
-    Position,
     PriceSource,
     Product,
-    RiskOrder,
     Source,
-    Tick,
     TimeInForce,
 )
+from livetrade.core.numbers import at, money, percent_raw, to_decimal
+from livetrade.core.records import record
+from livetrade.core.ticks import Tick
+from livetrade.core.trips import closed_trips
+from livetrade.core.values import FINAL, Fill, Position, RiskOrder
 from livetrade.errors import OrderError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from threading import Event, RLock, get_ident, local
 from time import monotonic, perf_counter, time_ns
 from typing import TypeVar
 
-from livetrade.core.values import Tick
+from livetrade.core.ticks import Tick
 
 T = TypeVar("T")
 Job = Callable[[], None]
@@ -79,7 +79,7 @@ class Inbox:
 
         self._questions.append((getattr(self._own, "posted", 0), job))
         try:
-            self._loop.call_soon_threadsafe(self._serve)
+            self._loop.call_soon_threadsafe(self._asked)
         except RuntimeError:  # the loop has just been closed
             self._ended.wait()
         while not answer.done():
@@ -135,6 +135,11 @@ class Inbox:
         """A wake-up. The engine also looks by itself now and then, for a poster that was interrupted before it rang."""
         self._signaled = False
         self._drain()
+
+    def _asked(self) -> None:
+        self._serve()
+        if self._questions:  # they wait for posts, whose ring may have been interrupted
+            self.work()
 
     def _continue(self) -> None:
         self._continuing = False

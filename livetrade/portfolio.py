@@ -7,20 +7,13 @@ from typing import Any
 
 from livetrade.core.account import Account
 from livetrade.core.exits import watched
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, ExitStatus, Product
 from livetrade.core.ledger import Book
 from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
 from livetrade.core.records import record, replaced
 from livetrade.core.state import Market
-from livetrade.core.values import (
-    ExitKind,
-    ExitStatus,
-    Fill,
-    Instrument,
-    Position,
-    Product,
-    RiskOrder,
-    average,
-)
+from livetrade.core.values import Fill, Position, RiskOrder, average
 
 _PNL_FIELDS = (
     "portfolio_value",

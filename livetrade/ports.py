@@ -9,7 +9,9 @@ from datetime import tzinfo
 from typing import Protocol, runtime_checkable
 
 from livetrade.core.events import Report, Request
-from livetrade.core.values import FeedState, Instrument, Tick
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import FeedState
+from livetrade.core.ticks import Tick
 from livetrade.core.venue import Venue
 
 

@@ -6,9 +6,9 @@ from time import monotonic, time_ns
 from typing import Any
 
 from livetrade.core.account import Account
+from livetrade.core.kinds import ExitKind
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.state import Market
-from livetrade.core.values import ExitKind
 
 EQUITY_POINTS = 240
 LAG_EVERY = 7

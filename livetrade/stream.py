@@ -18,9 +18,10 @@ from zoneinfo import ZoneInfo
 
 from livetrade import frames
 from livetrade.columns import Exact, View
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.numbers import MAX_RAW, Number, number, scaled
 from livetrade.core.quotes import merge
-from livetrade.core.values import Instrument, Tick, check_symbol, default_instrument
+from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
 from livetrade.handle import flow
 

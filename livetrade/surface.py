@@ -18,21 +18,19 @@ from livetrade.columns import Exact, View
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
-from livetrade.core.numbers import Number, at, money, money_raw
-from livetrade.core.values import (
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import (
     ExitKind,
-    ExitTerm,
-    Instrument,
     InstrumentKind,
-    Order,
     OrderSide,
     OrderStatus,
     OrderType,
-    Position,
     Product,
     Source,
     TimeInForce,
 )
+from livetrade.core.numbers import Number, at, money, money_raw
+from livetrade.core.values import ExitTerm, Order, Position
 from livetrade.errors import OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.stream import LivePriceStream

@@ -8,8 +8,10 @@ from enum import StrEnum
 from math import isnan
 from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
 
+from livetrade.core.instruments import Instrument, check_symbol
+from livetrade.core.kinds import ExitKind, Product, TimeInForce
 from livetrade.core.numbers import Number, number, positive
-from livetrade.core.values import ExitKind, ExitTerm, Instrument, Product, TimeInForce, check_symbol
+from livetrade.core.values import ExitTerm
 from livetrade.errors import OrderError
 
 E = TypeVar("E", bound=StrEnum)

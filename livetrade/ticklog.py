@@ -2,7 +2,7 @@
 
 from array import array
 
-from livetrade.core.values import Tick
+from livetrade.core.ticks import Tick
 
 KEPT = 50_000
 """How many ticks of a symbol are kept at least, once there were as many; older ones are dropped."""

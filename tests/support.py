@@ -12,6 +12,7 @@ import pandas as pd
 import livetrade as lt
 from livetrade.core import events as ev
 from livetrade.core.account import Account
+from livetrade.core.ledger import Book
 from livetrade.core.state import State
 from livetrade.core.venue import Venue
 from livetrade.ports import Sink
@@ -58,6 +59,9 @@ def soon(check: Callable[[], Any], what: str = "") -> Any:
     return answer
 
 
+_KEPT = [name for name in Book.__slots__ if name not in ("low_raw", "high_raw")]  # extremes come from ticks
+
+
 def picture(account: State, *, refusals: bool = True) -> dict[str, Any]:
     """Everything an account holds, to be compared. Without `refusals` the denied orders are left out."""
     ledger = account.ledger
@@ -65,7 +69,7 @@ def picture(account: State, *, refusals: bool = True) -> dict[str, Any]:
     return {
         "ledger": (ledger.cash_raw, ledger.put_in_raw, ledger.realized_raw, ledger.fees_raw, ledger.cost_raw),
         "margin": (ledger.margin_raw, account.blocked_raw),
-        "books": {key: [getattr(book, name) for name in book.__slots__] for key, book in ledger.books.items()},
+        "books": {key: [getattr(book, name) for name in _KEPT] for key, book in ledger.books.items()},
         "orders": orders,
         "open": dict(account.open_orders),
         "working": {symbol: dict(market.working) for symbol, market in account.markets.items() if market.working},

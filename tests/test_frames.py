@@ -25,26 +25,23 @@ from livetrade import files, frames
 from livetrade.columns import Exact, View
 from livetrade.core.events import EquityPoint
 from livetrade.core.history import EquityTable, FillTable, OrderTable
-from livetrade.core.ledger import Book
-from livetrade.core.numbers import MONEY_ONE, SHARE_QUANTUM, money_raw
-from livetrade.core.records import replaced
-from livetrade.core.values import (
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
-    Fill,
-    Instrument,
-    Order,
     OrderSide,
     OrderStatus,
     OrderType,
-    Position,
     PriceSource,
     Product,
-    RiskOrder,
     Source,
-    Tick,
     TimeInForce,
 )
+from livetrade.core.ledger import Book
+from livetrade.core.numbers import MONEY_ONE, SHARE_QUANTUM, money_raw
+from livetrade.core.records import replaced
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Fill, Order, Position, RiskOrder
 from livetrade.errors import OrderError
 from livetrade.frames import Where
 

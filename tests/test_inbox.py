@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from livetrade.core.values import Instrument, Tick
+from livetrade.core.instruments import Instrument
+from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError
 from livetrade.inbox import Inbox
 from tests.support import soon

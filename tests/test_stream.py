@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 import livetrade as lt
-from livetrade.core.values import Tick
+from livetrade.core.ticks import Tick
 from livetrade.stream import QUEUE_LENGTH
 from tests.support import FREE, INFY, SBIN, quietly_close, quoted, soon, trading
 

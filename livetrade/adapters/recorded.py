@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from livetrade.core.instruments import Instrument, check_symbol
+from livetrade.core.kinds import FeedState
 from livetrade.core.numbers import MAX_RAW, number, positive, scaled
 from livetrade.core.quotes import BACKWARD, EMPTY
-from livetrade.core.values import FeedState, Instrument, Tick, check_symbol
+from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, OrderError, PriceError
 from livetrade.handle import Handle
 from livetrade.ports import Sink

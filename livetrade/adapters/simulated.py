@@ -15,8 +15,10 @@ from math import sqrt
 from random import Random
 from typing import NamedTuple
 
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.kinds import FeedState, InstrumentKind
 from livetrade.core.numbers import EXACT, Number, positive
-from livetrade.core.values import FeedState, Instrument, InstrumentKind, Tick, check_symbol, default_instrument
+from livetrade.core.ticks import Tick
 from livetrade.errors import OrderError
 from livetrade.ports import Sink
 

@@ -5,24 +5,11 @@ events too, as are the reports that changed something. Each carries `ts`, intege
 the shell. An event carries every figure of its decision, so that folding it (`Account.apply`) decides nothing.
 """
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitStatus, FeedState, OrderSide, OrderType, PriceSource, Product, Source, TimeInForce
 from livetrade.core.records import record
-from livetrade.core.values import (
-    Change,
-    ExitStatus,
-    ExitTerm,
-    FeedState,
-    Fill,
-    Instrument,
-    Order,
-    OrderSide,
-    OrderType,
-    PriceSource,
-    Product,
-    RiskOrder,
-    Source,
-    Tick,
-    TimeInForce,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Change, ExitTerm, Fill, Order, RiskOrder
 
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,8 +8,11 @@ grid in the position's favour: a stop toward the entry, a target away from it.
 from collections.abc import Iterable
 from decimal import Decimal
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, OrderSide, OrderType
 from livetrade.core.numbers import EXACT
-from livetrade.core.values import ExitKind, ExitTerm, Instrument, Order, OrderSide, OrderType, RiskOrder, Tick
+from livetrade.core.ticks import Tick
+from livetrade.core.values import ExitTerm, Order, RiskOrder
 from livetrade.errors import OrderError
 
 NEVER_LOW = -1

@@ -13,19 +13,10 @@ from math import nan
 from typing import ClassVar, TypeAlias
 
 from livetrade.core.events import EquityPoint
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, PriceSource, Product, Source, TimeInForce
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.records import record
-from livetrade.core.values import (
-    Fill,
-    Order,
-    OrderSide,
-    OrderStatus,
-    OrderType,
-    PriceSource,
-    Product,
-    Source,
-    TimeInForce,
-)
+from livetrade.core.values import Fill, Order
 
 
 def _codes(kind: type[StrEnum]) -> dict[str, int]:

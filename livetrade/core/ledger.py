@@ -11,8 +11,10 @@ where unrealized = market value - cost, so what is checked is cash + cost == mon
 
 from collections.abc import Iterator
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import OrderSide, Product
 from livetrade.core.numbers import SHARE_QUANTUM, divide, money
-from livetrade.core.values import Fill, Instrument, OrderSide, Product
+from livetrade.core.values import Fill
 from livetrade.errors import LedgerError
 
 BookKey = tuple[str, str, Product]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from decimal import Decimal
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
 from livetrade.core.records import record
-from livetrade.core.values import FeedState, Instrument, Order, OrderSide, OrderType, Product
+from livetrade.core.values import Order
 from livetrade.errors import OrderError
 
 

@@ -25,8 +25,9 @@ from livetrade.core.events import (
     Triggered,
     Unknown,
 )
+from livetrade.core.kinds import OrderStatus
 from livetrade.core.records import replaced
-from livetrade.core.values import Fill, Order, OrderStatus
+from livetrade.core.values import Fill, Order
 
 S = OrderStatus
 Said = Modify | Cancel | Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown

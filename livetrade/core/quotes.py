@@ -4,7 +4,8 @@ What an update leaves out stays as it was. A bad update changes nothing at all: 
 counted under, and the last good quote stands.
 """
 
-from livetrade.core.values import OrderSide, PriceSource, Tick
+from livetrade.core.kinds import OrderSide, PriceSource
+from livetrade.core.ticks import Tick
 
 NEGATIVE = "negative"
 EMPTY = "empty"

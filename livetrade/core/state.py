@@ -12,19 +12,14 @@ from zoneinfo import ZoneInfo
 from livetrade.core import events as ev
 from livetrade.core.exits import NEVER_HIGH, Alerts
 from livetrade.core.history import EquityTable, FillTable, OrderTable
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, ExitStatus, FeedState
 from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
 from livetrade.core.orders import Said, after, with_fill, with_news
 from livetrade.core.records import replaced
-from livetrade.core.values import (
-    ExitKind,
-    ExitStatus,
-    FeedState,
-    Instrument,
-    Order,
-    RiskOrder,
-    Tick,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Order, RiskOrder
 
 SECOND_NS = 1_000_000_000
 KEPT_ALARMS = 1000

@@ -12,9 +12,12 @@ from datetime import timedelta
 
 from livetrade.core.events import Accepted, Canceled, Executed, Expired, Modified, Report, RequestRejected, Triggered
 from livetrade.core.exits import watched
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import OrderSide, OrderStatus, PriceSource, TimeInForce
 from livetrade.core.numbers import EXACT, Number, number
 from livetrade.core.quotes import touch
-from livetrade.core.values import Instrument, Order, OrderSide, OrderStatus, PriceSource, Tick, TimeInForce
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Order
 from livetrade.errors import OrderError
 
 

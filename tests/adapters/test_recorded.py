@@ -19,8 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livetrade.adapters.recorded import CHUNK, RecordedFeed, read_ticks
+from livetrade.core.instruments import Instrument, default_instrument
+from livetrade.core.kinds import FeedState
 from livetrade.core.quotes import merge
-from livetrade.core.values import FeedState, Instrument, Tick, default_instrument
+from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, OrderError, PriceError
 from livetrade.ports import Feed
 

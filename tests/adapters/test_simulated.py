@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livetrade.adapters.simulated import SimulatedFeed
+from livetrade.core.instruments import Instrument, default_instrument
+from livetrade.core.kinds import FeedState, InstrumentKind
 from livetrade.core.quotes import merge
-from livetrade.core.values import FeedState, Instrument, InstrumentKind, Tick, default_instrument
+from livetrade.core.ticks import Tick
 from livetrade.errors import OrderError
 from livetrade.ports import Feed
 

@@ -8,25 +8,22 @@ from typing import Any
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import NoFees
-from livetrade.core.numbers import MONEY_ONE, money_raw
-from livetrade.core.state import State
-from livetrade.core.values import (
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
-    ExitTerm,
-    Fill,
-    Instrument,
-    Order,
     OrderSide,
     OrderStatus,
     OrderType,
     PriceSource,
     Product,
-    RiskOrder,
     Source,
-    Tick,
     TimeInForce,
 )
+from livetrade.core.numbers import MONEY_ONE, money_raw
+from livetrade.core.state import State
+from livetrade.core.ticks import Tick
+from livetrade.core.values import ExitTerm, Fill, Order, RiskOrder
 from livetrade.core.venue import Venue
 
 SECOND = 1_000_000_000

@@ -8,25 +8,26 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livetrade.core import events as ev
-from livetrade.core.account import MAX_RETRIES, Account, base36
+from livetrade.core.account import Account
 from livetrade.core.fees import DEFAULT_FEES, NoFees, PercentFee
-from livetrade.core.limits import Limits
-from livetrade.core.values import (
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
     FeedState,
-    Fill,
-    Instrument,
-    Order,
     OrderSide,
     OrderStatus,
     OrderType,
     PriceSource,
     Product,
     Source,
-    Tick,
     TimeInForce,
 )
+from livetrade.core.limits import Limits
+from livetrade.core.ordering import base36
+from livetrade.core.protecting import MAX_RETRIES
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Fill, Order
 from livetrade.core.venue import Venue
 from tests.core.kit import (
     COIN,

@@ -18,23 +18,13 @@ from hypothesis import strategies as st
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import PercentFee
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, FeedState, OrderSide, OrderType, PriceSource, Product, TimeInForce
 from livetrade.core.limits import Limits
 from livetrade.core.records import replaced
 from livetrade.core.state import Market, State
-from livetrade.core.values import (
-    ExitKind,
-    ExitTerm,
-    FeedState,
-    Fill,
-    Instrument,
-    Order,
-    OrderSide,
-    OrderType,
-    PriceSource,
-    Product,
-    Tick,
-    TimeInForce,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.core.venue import Venue
 from tests.core.kit import GOLD, SBIN, Desk, kinds, same_state
 

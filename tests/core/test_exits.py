@@ -8,18 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core.exits import Alerts, check_terms, entry_price, on_grid, reached, trailed, trigger, watched
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import ExitKind, OrderSide, OrderType, Product
 from livetrade.core.records import replaced
-from livetrade.core.values import (
-    ExitKind,
-    ExitTerm,
-    Instrument,
-    Order,
-    OrderSide,
-    OrderType,
-    Product,
-    RiskOrder,
-    Tick,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import ExitTerm, Order, RiskOrder
 from livetrade.core.venue import Venue
 from livetrade.errors import OrderError
 from tests.core.kit import NIFTY, SBIN, an_order, stop, target, trail

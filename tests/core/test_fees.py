@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core.fees import DEFAULT_FEES, FeeSchedule, FlatFee, NoFees, PercentFee, charge
+from livetrade.core.kinds import OrderSide
 from livetrade.core.numbers import money_raw
 from livetrade.core.records import replaced
-from livetrade.core.values import Fill, OrderSide
+from livetrade.core.values import Fill
 from livetrade.errors import OrderError
 from tests.core.kit import COIN, a_fill
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from livetrade.core.events import EquityPoint
 from livetrade.core.history import EquityTable, FillTable, Money, OrderTable, Text
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, PriceSource, Product
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.records import replaced
-from livetrade.core.values import OrderSide, OrderStatus, OrderType, PriceSource, Product
 from tests.core.kit import COIN, SBIN, a_fill, an_order
 
 

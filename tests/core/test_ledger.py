@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import OrderSide, Product
 from livetrade.core.ledger import Book, Ledger, share
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.records import replaced
-from livetrade.core.values import Fill, Instrument, OrderSide, Product
+from livetrade.core.values import Fill
 from livetrade.errors import LedgerError
 from tests.core.kit import COIN, GOLD, NIFTY, SBIN, Oracle, a_fill
 

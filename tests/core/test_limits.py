@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livetrade.core.instruments import Instrument
+from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product, Source
 from livetrade.core.limits import (
     Approved,
     Denied,
@@ -19,7 +21,6 @@ from livetrade.core.limits import (
     reckoned_at,
 )
 from livetrade.core.records import replaced
-from livetrade.core.values import FeedState, Instrument, OrderSide, OrderType, Product, Source
 from livetrade.errors import OrderError
 from tests.core.kit import SBIN, an_order
 

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livetrade.core.numbers import MONEY_ONE, at, divide, money, money_raw, number, positive, scaled, to_decimal
+from livetrade.core.numbers import (
+    MONEY_ONE,
+    SHARE_QUANTUM,
+    at,
+    divide,
+    money,
+    money_raw,
+    number,
+    percent_raw,
+    positive,
+    scaled,
+    to_decimal,
+)
 from livetrade.errors import PriceError
 
 amounts = st.decimals(allow_nan=False, allow_infinity=False, places=12, min_value=-(10**15), max_value=10**15)
@@ -125,6 +137,20 @@ def test_money_shows_two_decimals_and_what_more_there_is(raw: int, text: str) ->
 
 def test_money_finer_than_its_unit_is_rounded_to_even() -> None:
     assert [money_raw(text, "fee") for text in ("5e-31", "15e-31", "1.6e-30")] == [0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "percent"),
+    [("1", "4", "25.00"), ("-1", "8", "-12.50"), ("1", "-3", "-33.333333333333"), ("2", "3", "66.666666666667")],
+)
+def test_percent(part: str, whole: str, percent: str) -> None:
+    assert str(money(percent_raw(money_raw(part, "part"), money_raw(whole, "whole")))) == percent
+
+
+@given(st.integers(-(10**45), 10**45), st.integers(1, 10**45))
+def test_percent_is_rounded_half_even_beyond_twelve_decimals(part: int, whole: int) -> None:
+    exact = Fraction(part, whole) * 100 * MONEY_ONE
+    assert percent_raw(part, whole) == round(exact / SHARE_QUANTUM) * SHARE_QUANTUM
 
 
 def test_times_are_aware_and_whole_microseconds() -> None:

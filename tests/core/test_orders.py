@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core import events as ev
+from livetrade.core.kinds import OrderSide, OrderStatus, PriceSource
 from livetrade.core.orders import TABLE, after, with_fill, with_news
 from livetrade.core.records import replaced
-from livetrade.core.values import FINAL, Change, Fill, Order, OrderSide, OrderStatus, PriceSource
+from livetrade.core.values import FINAL, Change, Fill, Order
 from tests.core.kit import SBIN, Desk, a_fill, an_order
 
 S = OrderStatus

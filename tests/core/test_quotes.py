@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livetrade.core.kinds import OrderSide, PriceSource
 from livetrade.core.quotes import merge, touch
-from livetrade.core.values import OrderSide, PriceSource, Tick
+from livetrade.core.ticks import Tick
 from tests.core.kit import SBIN
 
 FIGURES = ("bid_raw", "ask_raw", "last_raw", "volume_raw", "bid_size_raw", "ask_size_raw")

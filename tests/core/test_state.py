@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livetrade.core import events as ev
+from livetrade.core.kinds import OrderStatus
 from livetrade.core.state import Market, State, day_of
-from livetrade.core.values import OrderStatus
 from tests.core.kit import SBIN, SECOND, Desk, same_state, stop
 
 

@@ -10,23 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.kinds import ExitKind, InstrumentKind, OrderSide, OrderStatus
 from livetrade.core.records import replaced
-from livetrade.core.values import (
-    FINAL,
-    Change,
-    ExitKind,
-    ExitTerm,
-    Instrument,
-    InstrumentKind,
-    OrderSide,
-    OrderStatus,
-    Position,
-    RiskOrder,
-    Tick,
-    average,
-    check_symbol,
-    default_instrument,
-)
+from livetrade.core.ticks import Tick
+from livetrade.core.values import FINAL, Change, ExitTerm, Position, RiskOrder, average
 from livetrade.errors import OrderError, PriceError
 from tests.core.kit import COIN, GOLD, NIFTY, OPENING_BELL, SBIN, a_fill, an_order, tick
 

@@ -9,16 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livetrade.core import events as ev
-from livetrade.core.values import (
-    Change,
-    Order,
-    OrderSide,
-    OrderStatus,
-    OrderType,
-    PriceSource,
-    Tick,
-    TimeInForce,
-)
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, PriceSource, TimeInForce
+from livetrade.core.ticks import Tick
+from livetrade.core.values import Change, Order
 from livetrade.core.venue import Venue
 from livetrade.errors import OrderError
 from tests.core.kit import NIFTY, SBIN, SECOND, an_order

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import livetrade as lt
 from livetrade.core import events as ev
 from tests.support import (
+    FREE,
     INFY,
     SBIN,
     ScriptedBroker,
@@ -536,11 +537,7 @@ def test_amounts_that_no_account_has_are_refused_or_exact() -> None:
 def played(broker: lt.PaperBroker, seconds: int = 12, **columns: Any) -> Engine:
     frame = recording([549.0] * seconds).assign(**columns)
     feed = lt.RecordedFeed(frame, speed=None, autoplay=False)
-    engine = lt.LiveTradingEngine(500_000, feed=feed, broker=broker, fees=FREE_OF_CHARGE)
-    return engine
-
-
-FREE_OF_CHARGE = lt.NoFees()
+    return lt.LiveTradingEngine(500_000, feed=feed, broker=broker, fees=FREE)
 
 
 def test_an_order_on_its_way_for_too_long_is_not_confirmed() -> None:
@@ -643,7 +640,7 @@ def test_closing_waits_for_what_stands_in_its_way() -> None:
     with trading(broker=broker) as engine:
         entry = engine.market_buy(SBIN, 10)
         name = broker.wait_for(ev.Submit).order.client_order_id
-        broker.say(ev.Executed(0, name, "E1", 10, 54900, lt.core.values.PriceSource.VENUE))  # type: ignore[attr-defined]
+        broker.say(ev.Executed(0, name, "E1", 10, 54900, lt.core.kinds.PriceSource.VENUE))  # type: ignore[attr-defined]
         assert entry.result(5).success
         target = engine.limit_sell(SBIN, 10, 600)
         resting = broker.wait_for(ev.Submit, 2).order.client_order_id
@@ -657,7 +654,7 @@ def test_closing_waits_for_what_stands_in_its_way() -> None:
         assert closing.side == "SELL"
         assert closing.quantity == 10
         assert not flat.done()
-        broker.say(ev.Executed(0, closing.client_order_id, "E2", 10, 54895, lt.core.values.PriceSource.VENUE))  # type: ignore[attr-defined]
+        broker.say(ev.Executed(0, closing.client_order_id, "E2", 10, 54895, lt.core.kinds.PriceSource.VENUE))  # type: ignore[attr-defined]
         assert flat.result(4).success
         assert not engine.position(SBIN)
 

@@ -1,0 +1,236 @@
+"""Exits and closings: armed with a position, checked when its prices are touched, pursued until it is flat.
+
+What fires, what closes and what is tried again becomes an order of `Ordering`, as a user's does.
+"""
+
+from decimal import Decimal
+
+from livetrade.core import events as ev
+from livetrade.core.exits import reached, trailed, trigger, watched
+from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Source, TimeInForce
+from livetrade.core.ledger import Book, BookKey
+from livetrade.core.numbers import EXACT
+from livetrade.core.ordering import Ordering, base36
+from livetrade.core.records import replaced
+from livetrade.core.state import ENDED, SECOND_NS, Market
+from livetrade.core.values import ExitTerm, Fill, Order, RiskOrder
+
+MAX_RETRIES = 5
+
+_FIRING_ORDER = (ExitKind.STOP_LOSS, ExitKind.TRAILING_STOP, ExitKind.TAKE_PROFIT)
+
+
+class Protecting(Ordering):
+    """Keeps each book's exits, and closes what they or the user want closed."""
+
+    __slots__ = ()
+
+    # ── arming ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_set_exit(self, command: ev.SetExit) -> None:
+        market = self.markets.get(command.symbol)
+        books = [b for b in market.books if b.quantity_raw and b.strategy == command.strategy] if market else []
+        if market is None or not books:
+            self._deny("set_exit", f"No position to protect: {command.strategy} holds no {command.symbol}")
+            return
+        for book in books:
+            if self._has_fired(book):
+                self._deny("set_exit", f"An exit of {book.symbol} has fired and is closing the position")
+            elif command.disarms:
+                risk = self.brackets.get(book.key, {}).get(command.term.kind)
+                if risk is not None:
+                    self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.CANCELED))
+                    self._touched[book.symbol] = market
+            else:
+                self._arm(command.term, book, self._entry(book), market, book.tag)
+
+    def _arm_all(self, order: Order, book: Book, fill: Fill, market: Market) -> None:
+        """A new order's exits replace the old ones, except one that has fired: that stays responsible until flat."""
+        if self._has_fired(book):
+            return
+        entry = Decimal(fill.price_raw)
+        for term in order.exits:
+            self._arm(term, book, entry, market, order.tag)
+
+    def _has_fired(self, book: Book) -> bool:
+        return any(risk.status is ExitStatus.TRIGGERED for risk in self.brackets.get(book.key, {}).values())
+
+    def _entry(self, book: Book) -> Decimal:
+        """The book's average price in raw steps, for percentages."""
+        return EXACT.divide(Decimal(abs(book.cost_raw)), Decimal(abs(book.quantity_raw) * book.instrument.unit))
+
+    def _arm(self, term: ExitTerm, book: Book, entry_raw: Decimal, market: Market, tag: str) -> None:
+        long = book.quantity_raw > 0
+        best = 0
+        if term.kind is ExitKind.TRAILING_STOP:
+            best = watched(market.quote, long, self.trigger_by) or int(entry_raw)
+        replacing = self.brackets.get(book.key, {}).get(term.kind)
+        if replacing is not None:
+            self._emit(ev.ExitEnded(self.ts, replacing.risk_id, ExitStatus.CANCELED))
+        risk = RiskOrder(
+            risk_id="R" + base36(self.ts, 12) + base36(len(self.risks), 4),
+            kind=term.kind,
+            instrument=book.instrument,
+            strategy=book.strategy,
+            product=book.product,
+            tag=tag,
+            long=long,
+            trigger_raw=trigger(term, book.instrument, long, entry_raw, best),
+            armed_ns=self.ts,
+            pct=term.pct,
+            amount_raw=term.amount_raw,
+            best_raw=best,
+        )
+        self._emit(ev.ExitArmed(self.ts, risk))
+        self._touched[book.symbol] = market
+
+    def _end_bracket(self, book: Book) -> None:
+        """The position has ended, and its exits with it."""
+        for risk in list(self.brackets.get(book.key, {}).values()):
+            order = self.orders.get(risk.order_id or "")
+            status = ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, status))
+
+    # ── checking and firing ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_all_exits(self) -> bool:
+        """Checks the exits of the symbols that this step touched, and what waits there to be closed. True when that led
+        to something."""
+        before = len(self._out)
+        for market in list(self._touched.values()):
+            for book in market.books:
+                bracket = self.brackets.get(book.key)
+                if bracket:
+                    self._check_bracket(market, book, bracket)
+        for key, quantity_raw in list(self.closing.items()):
+            if key[1] in self._touched:
+                self._close(key, quantity_raw)
+        return len(self._out) > before
+
+    def _check_bracket(self, market: Market, book: Book, bracket: dict[ExitKind, RiskOrder]) -> None:
+        fired = [risk for risk in bracket.values() if risk.status is ExitStatus.TRIGGERED]
+        if fired:
+            self._pursue(fired[0], market, book)
+            return
+        price = watched(market.quote, book.quantity_raw > 0, self.trigger_by)
+        for kind in _FIRING_ORDER:
+            risk = bracket.get(kind)
+            if risk is None:
+                continue
+            moved = trailed(risk, price)
+            if moved is not None:
+                self._emit(ev.TrailMoved(self.ts, risk.risk_id, *moved))
+                risk = self.risks[risk.risk_id]
+            if reached(kind, risk.long, risk.trigger_raw, price):
+                self._fire(risk, market, book, price)
+                return
+
+    def _fire(self, risk: RiskOrder, market: Market, book: Book, price_raw: int) -> None:
+        """One exit fires: the others of its bracket and the orders resting in its way are canceled first."""
+        self._emit(ev.ExitFired(self.ts, risk.risk_id, price_raw, abs(book.quantity_raw)))
+        for other in list(self.brackets[book.key].values()):
+            if other.status is ExitStatus.ARMED:
+                self._emit(ev.ExitEnded(self.ts, other.risk_id, ExitStatus.CANCELED))
+        self._cancel_reducing(market, book)
+
+    def _pursue(self, risk: RiskOrder, market: Market, book: Book) -> None:
+        """A fired exit stays responsible until flat: what no order works to close is sent (again)."""
+        if self.ts < risk.retry_ns:
+            return
+        order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)
+        self._submit_part(order, self._closable(order, market), market)
+
+    def _exit_order_ended(self, order: Order) -> None:
+        """An exit's order is over; with something left it is tried again, five times, a second apart."""
+        risk = self.risks[order.risk_id or ""]
+        if order.status is OrderStatus.FILLED or risk.status in ENDED:
+            return
+        what = f"{risk.kind} of {order.symbol}: its order {order.client_order_id} ended {order.status}"
+        if risk.attempts >= MAX_RETRIES:
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.FAILED))
+            self._alarm("exit failed", f"{what}; gave up, the position is not protected. {order.reason}")
+            return
+        retry_ns = self.ts + SECOND_NS
+        self._emit(ev.ExitRetry(self.ts, risk.risk_id, risk.attempts + 1, retry_ns))
+        self._timer(retry_ns)
+        self._alarm("exit order ended", f"{what}; the rest is sent again in a second. {order.reason}")
+
+    def _set_alerts(self, market: Market) -> None:
+        alerts = market.alerts
+        alerts.clear()
+        for book in market.books:
+            for risk in self.brackets.get(book.key, {}).values():
+                if risk.status is ExitStatus.ARMED:
+                    alerts.watch_risk(risk, self.trigger_by)
+        if self.venue is not None:
+            for order in market.working.values():
+                if order.venue_order_id:
+                    alerts.watch_order(order, self.trigger_by)
+
+    # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _all_to_close(self, markets: list[Market]) -> dict[BookKey, int]:
+        """All that is held, and what may still be bought before the canceling of its order arrives."""
+        wanted = {book.key: abs(book.quantity_raw) for market in markets for book in market.books if book.quantity_raw}
+        for market in markets:
+            for order in list(market.working.values()):
+                wanted[order.book_key] = wanted.get(order.book_key, 0) + order.working_raw
+                if order.opening_raw or order.order_type is not OrderType.MARKET:
+                    self._cancel(order)
+        return wanted
+
+    def _parts_to_close(self, markets: list[Market], left_raw: int) -> dict[BookKey, int]:
+        """A quantity of the symbol's position, from one book after the other."""
+        wanted = {}
+        for market in markets:
+            long = market.position_raw > 0
+            for book in market.books:
+                part = min(left_raw, abs(book.quantity_raw)) if (book.quantity_raw > 0) is long else 0
+                if part:
+                    wanted[book.key] = part
+                    left_raw -= part
+                    self._cancel_reducing(market, book)
+        return wanted
+
+    def _cancel_reducing(self, market: Market, book: Book) -> None:
+        side = OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY
+        for order in list(market.working.values()):
+            if order.side is side and order.book_key == book.key and order.order_type is not OrderType.MARKET:
+                self._cancel(order)
+
+    def _close(self, key: BookKey, quantity_raw: int) -> None:
+        """Sends what can be closed of a book now; the rest waits while orders in its way are being canceled."""
+        strategy, symbol, product = key
+        market = self.markets[symbol]
+        book = self.ledger.books.get(key) or Book(strategy, market.instrument, product)
+        order = self._closing_order(book, Source.FLATTEN, book.tag)
+        now = min(self._closable(order, market), quantity_raw)
+        left = quantity_raw - now if self._awaits_answer(market, key) else 0
+        if left != self.closing.get(key, 0):
+            self._emit(ev.ClosePending(self.ts, strategy, symbol, product, left))
+        self._submit_part(order, now, market)
+
+    def _closing_order(self, book: Book, source: Source, tag: str = "", risk_id: str | None = None) -> Order:
+        return Order(
+            client_order_id="",
+            instrument=book.instrument,
+            side=OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY,
+            order_type=OrderType.MARKET,
+            quantity_raw=abs(book.quantity_raw),
+            limit_raw=None,
+            trigger_raw=None,
+            time_in_force=TimeInForce.DAY,
+            product=book.product,
+            strategy=book.strategy,
+            tag=tag,
+            source=source,
+            risk_id=risk_id,
+        )
+
+    def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:
+        if quantity_raw:
+            self._submit(replaced(order, client_order_id=self.new_id(self.ts), quantity_raw=quantity_raw), market)
+
+    def _awaits_answer(self, market: Market, key: BookKey) -> bool:
+        awaited = (OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN)
+        return any(order.book_key == key and order.status in awaited for order in market.working.values())
