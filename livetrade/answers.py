@@ -21,7 +21,7 @@ Test = Callable[[Order], bool]
 class Waiting:
     """A handle, the orders it waits for, and when they have come far enough."""
 
-    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "settled", "told")
+    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "overdue", "settled", "told")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Waiting:
         self.deadline_ns = deadline_ns
         self.books = books  # what is still to be closed by orders that are not sent yet
         self.told = ""
+        self.overdue = "no answer yet"
 
 
 class Answers:
@@ -79,7 +80,9 @@ class Answers:
             return
         reached = partial(_has_reached, status)
         done = partial(_is, frozenset({status}))
-        self.wait(Waiting(handle, [order_id], reached, done, deadline_ns), f"{order_id} is {status}")
+        waiting = Waiting(handle, [order_id], reached, done, deadline_ns)
+        waiting.overdue = f"not {status} in the time given"
+        self.wait(waiting, f"{order_id} is {status}")
 
     def wait(self, waiting: Waiting, told: str) -> None:
         waiting.told = told
@@ -106,7 +109,7 @@ class Answers:
         """Answers what has waited too long."""
         for waiting in self.all():
             if now_ns >= waiting.deadline_ns:
-                self._resolve(waiting, why="no answer yet")
+                self._resolve(waiting, why=waiting.overdue)
 
     def end(self, why: str) -> None:
         """Answers everything that still waits: nothing more will happen."""
@@ -184,7 +187,7 @@ def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[s
     if isinstance(command, ev.CancelOrder):
         return [command.client_order_id], _is_settled, partial(_is, _CANCELED)
     canceled = [event.client_order_id for event in events if isinstance(event, ev.Cancel)]
-    if isinstance(command, ev.ClosePosition):
+    if isinstance(command, ev.ClosePosition | ev.Flatten):
         sent = [e.order.client_order_id for e in events if isinstance(e, ev.Submit | ev.OrderDenied)]
         return canceled + sent, _closes_no_more, _is_closed
     return canceled, _is_settled, partial(_is, _GONE)
@@ -218,7 +221,8 @@ def _told(command: ev.Command) -> str:
         ev.CancelOrder: lambda c: f"Canceled {c.client_order_id}",
         ev.CancelAll: lambda c: "Canceled all working orders" + (f" of {c.symbol}" if c.symbol else ""),
         ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
-        ev.ClosePosition: lambda c: f"Closed {c.symbol or 'everything'}",
+        ev.ClosePosition: lambda c: f"Closed {c.symbol}",
+        ev.Flatten: lambda c: f"Closed {c.symbol or 'everything'}",
         ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
         ev.Resume: lambda _: "Trading goes on",
         ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",

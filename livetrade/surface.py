@@ -327,15 +327,20 @@ class Surface(ABC):
     # ── closing, halting, money ──────────────────────────────────────────────────────────────────────────────────────
 
     def close_position(self, symbol: str, quantity: Number | None = None) -> OrderHandle:
-        """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is
-        held."""
+        """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is held.
+
+        Closing all of it cancels the symbol's working orders first. Refused when nothing is held.
+        """
         item = self._tradable(symbol)
         raw = None if quantity is None else item.quantity_raw(quantity)
         return self._send(ev.ClosePosition(0, item.symbol, raw), f"close {symbol}")
 
     def flatten(self, symbol: str | None = None) -> OrderHandle:
-        """Cancels the working orders and closes the positions of all symbols, or of one. Works while halted."""
-        return self._send(ev.ClosePosition(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
+        """Cancels the working orders and closes the positions of all symbols, or of one.
+
+        Works while halted, and is done at once when nothing is held.
+        """
+        return self._send(ev.Flatten(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
 
     def halt(self, reason: str = "") -> OrderHandle:
         """Refuses opening orders and cancels the working ones from now on; exits stay armed and fire."""

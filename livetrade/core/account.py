@@ -17,6 +17,7 @@ from heapq import heapify, heappop
 from livetrade.core import events as ev
 from livetrade.core.fees import DEFAULT_FEES, Fees, charge
 from livetrade.core.kinds import ExitStatus
+from livetrade.core.ledger import BookKey
 from livetrade.core.limits import Limits, balance_denied, instrument_denied
 from livetrade.core.orders import after
 from livetrade.core.protecting import Protecting
@@ -279,14 +280,23 @@ class Account(Protecting):
 
     def _on_close(self, command: ev.ClosePosition) -> None:
         """Closes every book of a symbol, working orders canceled first, or a quantity of its position."""
-        markets = [market for symbol, market in self.markets.items() if command.symbol in (None, symbol)]
+        markets = self._markets_of(command.symbol)
         if command.quantity_raw is not None:
             wanted = self._parts_to_close(markets, command.quantity_raw)
         else:
             wanted = self._all_to_close(markets)
         if not wanted and command.symbol is not None:
             self._deny("close_position", f"No position to sell: {command.symbol} is flat")
-        self._settle()
+        self._close_wanted(wanted)
+
+    def _on_flatten(self, command: ev.Flatten) -> None:
+        self._close_wanted(self._all_to_close(self._markets_of(command.symbol)))
+
+    def _markets_of(self, symbol: str | None) -> list[Market]:
+        return [market for name, market in self.markets.items() if symbol in (None, name)]
+
+    def _close_wanted(self, wanted: dict[BookKey, int]) -> None:
+        self._settle()  # what was canceled first is gone before its place is taken
         for key, quantity_raw in wanted.items():
             self._close(key, quantity_raw)
 
@@ -317,6 +327,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.CancelAll: Account._on_cancel_all,
     ev.SetExit: Account._on_set_exit,
     ev.ClosePosition: Account._on_close,
+    ev.Flatten: Account._on_flatten,
     ev.Halt: Account._on_halt,
     ev.Resume: Account._on_resume,
     ev.Transfer: Account._on_transfer,

@@ -78,6 +78,14 @@ class ClosePosition:
 
 
 @record
+class Flatten:
+    """Cancels the working orders and closes every book of a symbol, or of all symbols; nothing held is fine."""
+
+    ts: int
+    symbol: str | None = None
+
+
+@record
 class Halt:
     ts: int
     reason: str = ""
@@ -364,7 +372,9 @@ class EquityPoint:
     fees_raw: int
 
 
-Command = SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Halt | Resume | Transfer
+Command = (
+    SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Flatten | Halt | Resume | Transfer
+)
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
 Input = Tick | Command | Report | Wake | AgeQuotes | FeedChanged

@@ -861,6 +861,7 @@ def test_there_may_be_nothing_to_close() -> None:
     assert denials(desk.close()) == ["No position to sell: NSE:SBIN-EQ is flat"]
     assert denials(desk.close("NSE:NONE-EQ")) == ["No position to sell: NSE:NONE-EQ is flat"]
     assert denials(desk.close(quantity_raw=10)) == ["No position to sell: NSE:SBIN-EQ is flat"]
+    assert desk.handle(ev.Flatten(desk.ts, SBIN.symbol)) == []
     order = desk.buy(10, limit="500")
     assert denials(desk.close()) == []
     assert desk.order(order).status is S.CANCELED

@@ -218,7 +218,8 @@ class Session:
         if kind in makers:
             return makers[kind](item, which, move, size)
         if kind == 14:
-            return ev.ClosePosition(ts, (None, item.symbol)[size % 2], size if which > 4 else None)
+            symbol = (None, item.symbol)[size % 2]
+            return ev.Flatten(ts, symbol) if which < 2 else ev.ClosePosition(ts, symbol, size if which > 4 else None)
         if kind == 15:
             return ev.Halt(ts, "now") if which < 3 else ev.Resume(ts)
         if kind == 16:
