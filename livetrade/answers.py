@@ -78,8 +78,8 @@ class Answers:
         if order_id is None or order_id not in self._account.orders:
             handle.resolve(OrderResult(False, "there is no order to wait for", None))
             return
-        reached = partial(_has_reached, status)
-        done = partial(_is, frozenset({status}))
+        done = partial(_is, _BEYOND.get(status, frozenset({status})))
+        reached = partial(_is, FINAL | _BEYOND.get(status, frozenset({status})))
         waiting = Waiting(handle, [order_id], reached, done, deadline_ns)
         waiting.overdue = f"not {status} in the time given"
         self.wait(waiting, f"{order_id} is {status}")
@@ -133,6 +133,8 @@ class Answers:
 
 _WORKING = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _PLACED = _WORKING | {OrderStatus.FILLED}
+_BEYOND = {OrderStatus.ACCEPTED: _PLACED, OrderStatus.PARTIALLY_FILLED: _PLACED - {OrderStatus.ACCEPTED}}
+"""What has filled was accepted: states that an order has reached when it is further."""
 _CANCELED = frozenset({OrderStatus.CANCELED})
 _GONE = frozenset({OrderStatus.CANCELED, OrderStatus.FILLED, OrderStatus.EXPIRED})
 
@@ -172,10 +174,6 @@ def _at_rest(order: Order) -> bool:
     if order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC:
         return False
     return order.status in _WORKING
-
-
-def _has_reached(status: OrderStatus, order: Order) -> bool:
-    return order.status is status or order.status in FINAL
 
 
 def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[str], Test, Test]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import selectors
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -25,33 +24,11 @@ from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, OrderError, PriceError
 from livetrade.ports import Feed
+from tests.jumping import JumpingLoop
 
 SBIN, TCS = "NSE:SBIN-EQ", "NSE:TCS-EQ"
 INDIA = ZoneInfo("Asia/Kolkata")
 OPENING = pd.Timestamp("2025-02-17 09:15:00", tz=INDIA)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer instead of waiting for it."""
-
-    def __init__(self) -> None:
-        self.clock = 1000.0
-        super().__init__(JumpingSelector(self))
-
-    def time(self) -> float:
-        return self.clock
-
-
-class JumpingSelector(selectors.SelectSelector):
-    def __init__(self, loop: JumpingLoop) -> None:
-        super().__init__()
-        self._jumping = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(None if timeout is None else 0)
-        if not ready and timeout:
-            self._jumping.clock += timeout
-        return ready
 
 
 class Engine:

@@ -1,7 +1,6 @@
 """The simulated market: seeded, on its grid, and never a price that the engine would refuse."""
 
 import asyncio
-import selectors
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, tzinfo
@@ -20,32 +19,10 @@ from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import OrderError
 from livetrade.ports import Feed
+from tests.jumping import JumpingLoop
 
 SBIN, TCS, NIFTY, BTC = "NSE:SBIN-EQ", "NSE:TCS-EQ", "NSE:NIFTY50-INDEX", "BTCUSDT"
 EVERYTHING = (NIFTY, SBIN, TCS, BTC)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer instead of waiting for it."""
-
-    def __init__(self) -> None:
-        self.clock = 1000.0
-        super().__init__(JumpingSelector(self))
-
-    def time(self) -> float:
-        return self.clock
-
-
-class JumpingSelector(selectors.SelectSelector):
-    def __init__(self, loop: JumpingLoop) -> None:
-        super().__init__()
-        self._jumping = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(None if timeout is None else 0)
-        if not ready and timeout:
-            self._jumping.clock += timeout
-        return ready
 
 
 class Engine:

@@ -702,3 +702,11 @@ def test_the_journal_of_a_session_folds_to_the_same_account() -> None:
         assert copy.seq == live.seq
         assert len(copy.orders) > 100
         assert len(copy.ledger.books) == 1
+
+
+def test_what_has_filled_was_accepted() -> None:
+    with trading(stream=quoted()) as engine:
+        handle = engine.market_buy(SBIN, 10)
+        assert handle.result().success
+        assert handle.wait_for("ACCEPTED").result().success
+        assert not handle.wait_for("CANCELED").result().success

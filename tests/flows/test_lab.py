@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,9 +16,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tests.browser import require_browser
+
 pytestmark = pytest.mark.browser
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PLACES = ("HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 LAB_PLACES = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
@@ -55,18 +55,6 @@ WATCH = """() => {
   };
   new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
 }"""
-
-
-def require_browser() -> str:
-    """The browser's path; where there is none the test is skipped, except in CI, where it must not pass unseen."""
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        path = None
-    if path is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs playwright and chromium")
-    return path
 
 
 def free_port() -> int:

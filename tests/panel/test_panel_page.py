@@ -1,7 +1,5 @@
 """The panel's front end on a plain page, in a real browser that can reach nothing but this test."""
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from livetrade.panel import CSS, JS
+from tests.browser import require_browser
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +20,6 @@ FILES = {
     "/panel.js": (JS, "text/javascript"),
     "/panel.css": (CSS, "text/css"),
 }
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -39,18 +37,6 @@ class FileHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         pass
-
-
-def require_browser() -> str:
-    """The browser's path; where there is none the test is skipped, except in CI, where it must not pass unseen."""
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        path = None
-    if path is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs playwright and chromium")
-    return path
 
 
 @pytest.fixture(scope="module")
