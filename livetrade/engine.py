@@ -6,11 +6,8 @@ more thread, so a callback that sleeps or a cell that computes delays no stop.
 """
 
 import asyncio
-import atexit
 import contextlib
 import logging
-import os
-import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -20,8 +17,8 @@ from functools import partial
 from threading import Event, Lock, Thread, get_ident
 from time import monotonic_ns, time_ns
 from typing import Any, Self, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
 from livetrade.columns import View
@@ -35,11 +32,12 @@ from livetrade.core.numbers import Number, at, money, money_raw
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
-from livetrade.errors import EngineClosedError, JournalError, OrderError
+from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
-from livetrade.journal import Journal, MemoryJournal
+from livetrade.journal import Journal
 from livetrade.nested import refuse_broken_patch
+from livetrade.options import check_money, check_name, check_parts, check_rules, journal_for, zone_named
 from livetrade.ports import Broker, Feed
 from livetrade.snapshot import Meter, panel_snapshot
 from livetrade.stream import LivePriceStream
@@ -55,8 +53,6 @@ DRIFT_NS = 2_000_000_000
 BEAT = 0.05
 
 _log = logging.getLogger("livetrade")
-_engines: dict[str, "LiveTradingEngine"] = {}
-_engines_lock = Lock()
 
 
 class LiveTradingEngine(Surface):
@@ -91,11 +87,13 @@ class LiveTradingEngine(Surface):
         refuse_broken_patch()
         super().__init__()
         self.name = name
-        self._zone = _zone(timezone)
-        self._check_arguments(cash, feed, broker, fees, trigger_by, name)
-        _check_rules(limits, margin, instruments)
+        check_name(name)
+        check_money(cash, broker)
+        check_parts(feed, broker, instruments)
+        check_rules(fees, limits, margin, trigger_by)
+        self._zone = zone_named(timezone)
         self._broker = broker if broker is not None else PaperBroker()
-        self._journal = _journal(journal, self._broker)
+        self._journal = journal_for(self._broker, journal)
         self._feed = feed
         venue = self._broker.venue
         if venue is not None:
@@ -125,7 +123,7 @@ class LiveTradingEngine(Surface):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
 
-        _close_namesake(name)
+        registry.close_namesake(name)
         self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
         self.stream.register(*instruments)
         self._loop = asyncio.new_event_loop()
@@ -133,7 +131,7 @@ class LiveTradingEngine(Surface):
         started: Future[None] = Future()
         self._thread = Thread(target=self._run, args=(started,), name=f"livetrade-{name}", daemon=True)
         self._start(started)
-        _close_namesake(name, successor=self)
+        registry.close_namesake(name, successor=self)
 
     def _start(self, started: "Future[None]") -> None:
         """Takes the stream over and runs the thread; what goes wrong there is raised here."""
@@ -152,27 +150,6 @@ class LiveTradingEngine(Surface):
         except BaseException:
             self.close()
             raise
-
-    @staticmethod
-    def _check_arguments(
-        cash: Number | None, feed: Feed | None, broker: Broker | None, fees: Fees, trigger_by: str, name: object
-    ) -> None:
-        if cash is None and (broker is None or not broker.real):
-            raise OrderError("a paper engine needs opening cash: LiveTradingEngine(500_000)")
-        if cash is not None and money_raw(cash, "cash") < 0:
-            raise OrderError(f"cash must not be negative, not {cash}")
-        if feed is not None and not isinstance(feed, Feed):
-            raise OrderError(f"feed must be a feed such as SimulatedFeed(...), not {type(feed).__name__}")
-        if broker is not None and not isinstance(broker, Broker):
-            raise OrderError(f"broker must be a broker such as PaperBroker(), not {type(broker).__name__}")
-        if not callable(fees):
-            raise OrderError(
-                "fees must be a callable (fill) -> Decimal, such as NoFees() or PercentFee('0.03', cap=20)"
-            )
-        if trigger_by not in ("quote", "last"):
-            raise OrderError(f"trigger_by must be 'quote' or 'last', not {trigger_by!r}")
-        if not isinstance(name, str) or not name:
-            raise OrderError(f"name must be a text, not {name!r}")
 
     # ── the engine's thread ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -581,9 +558,7 @@ class LiveTradingEngine(Surface):
             self._inbox.wait_for_end(CLOSE_SECONDS)
         finally:  # an interrupt too leaves the stream and the name free
             self.stream.detach(self, _quotes(self.account))
-            with _engines_lock:
-                if _engines.get(self.name) is self:
-                    del _engines[self.name]
+            registry.forget(self)
             self._closed.set()
         self._user.stop(CLOSE_SECONDS / 3)
         if get_ident() != self._thread.ident:
@@ -607,7 +582,7 @@ class LiveTradingEngine(Surface):
         finally:
             self._loop.stop()
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """In a forked child: the engine's thread stayed behind in the parent."""
         self._closing = True
         self._inbox.abandon(EngineClosedError(f"the engine {self.name!r} runs in the process that was forked"))
@@ -623,7 +598,7 @@ class LiveTradingEngine(Surface):
             f"the engine {self.name!r} was closed and nothing saved it: {', '.join(held)} and "
             f"{exits} exit{'s are' if exits != 1 else ' is'} no longer watched",
             RuntimeWarning,
-            stacklevel=_levels_outside(),
+            stacklevel=registry.levels_outside(),
         )
 
     def __enter__(self) -> Self:
@@ -693,76 +668,8 @@ class FeedSink:
         await self._engine.idle()
 
 
-def _close_namesake(name: str, successor: LiveTradingEngine | None = None) -> None:
-    """A second engine of a name closes the first, and takes its place once it runs."""
-    with _engines_lock:
-        before = _engines.get(name)
-        if successor is not None:
-            _engines[name] = successor
-    if before is not None:
-        before.close()
-
-
-@atexit.register
-def _close_all() -> None:
-    for engine in list(_engines.values()):
-        with contextlib.suppress(Warning):  # one that is an error must not keep the next engine open
-            engine.close()
-
-
-def _forked() -> None:
-    for engine in _engines.values():
-        engine._abandon()
-    _engines.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
-def engines() -> dict[str, LiveTradingEngine]:
-    """The open engines of this process by name."""
-    with _engines_lock:
-        return dict(_engines)
-
-
-def _levels_outside() -> int:
-    """How far up the first caller outside livetrade stands: a warning belongs to the line that caused it."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "livetrade":
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _zone(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError):
-        raise OrderError(f"timezone must be a name such as 'Asia/Kolkata', not {timezone!r}") from None
-
-
-def _check_rules(limits: object, margin: object, instruments: Sequence[object]) -> None:
-    if limits is not None and not isinstance(limits, Limits):
-        raise OrderError(f"limits must be Limits(...), not {limits!r}")
-    if margin is not None and not callable(margin):
-        raise OrderError(f"margin must be a callable (account, order) -> Decimal, not {margin!r}")
-    for item in instruments:
-        if not isinstance(item, Instrument):
-            raise OrderError(f"instruments must be Instrument(...) objects, not {item!r}")
-
-
 def _call(wake: Callable[[], None]) -> None:
     wake()
-
-
-def _journal(journal: Journal | None, broker: Broker) -> Journal:
-    if broker.real and (journal is None or not journal.saved):
-        raise JournalError("a broker that moves real money needs a journal that outlives the process")
-    if journal is None:
-        return MemoryJournal()
-    if isinstance(journal, MemoryJournal):
-        return journal
-    raise JournalError(f"journal must be a journal object such as MemoryJournal(), not {journal!r}")
 
 
 def _quotes(account: Account) -> list[Tick]:

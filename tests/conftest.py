@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from livetrade.engine import engines
+from livetrade.registry import engines
 
 settings.register_profile("livetrade", deadline=None)
 settings.load_profile("livetrade")

@@ -22,8 +22,8 @@ import livetrade as lt
 from livetrade.core import events as ev
 from livetrade.core.kinds import FeedState
 from livetrade.core.ticks import Tick
-from livetrade.engine import engines
 from livetrade.ports import Sink
+from livetrade.registry import engines
 from tests.support import (
     FREE,
     INFY,

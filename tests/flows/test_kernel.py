@@ -168,7 +168,7 @@ def test_interrupting_a_cell_cancels_no_order(kernel: Any) -> None:
 def test_running_the_engine_cell_again_leaves_one_engine(kernel: Any) -> None:
     cell = ENGINE + "answer = await engine.market_buy('NSE:SBIN-EQ', 100, stop_loss_price='545.00')"
     kernel.run(cell)
-    kernel.run("from livetrade.engine import engines; first = engine")
+    kernel.run("from livetrade.registry import engines; first = engine")
     for _ in range(2):  # the warning comes each time, although it is the same one
         again = kernel.run(cell)
         assert "RuntimeWarning" in again.stderr
