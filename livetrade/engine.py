@@ -303,7 +303,7 @@ class LiveTradingEngine(Surface):
     def _after_batch(self) -> None:
         self._set_timer()
         for wake in self._watchers:
-            guarded(_call, wake)
+            guarded(wake)
         if self._idle_waiters:
             self._on_idle()
 
@@ -666,10 +666,6 @@ class FeedSink:
 
     async def idle(self) -> None:
         await self._engine.idle()
-
-
-def _call(wake: Callable[[], None]) -> None:
-    wake()
 
 
 def _quotes(account: Account) -> list[Tick]:

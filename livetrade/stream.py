@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from livetrade import frames
 from livetrade.columns import Exact, View
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
-from livetrade.core.numbers import MAX_RAW, Number, number, scaled
+from livetrade.core.numbers import MAX_RAW, Number
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
@@ -127,9 +127,9 @@ class LivePriceStream:
                 0 if ask is None else item.price_raw(ask, "ask"),
                 0 if last is None else item.price_raw(last, "last"),
                 stamp,
-                _size(item, volume, "volume"),
-                _size(item, bid_size, "bid_size"),
-                _size(item, ask_size, "ask_size"),
+                None if volume is None else item.size_raw(volume, "volume"),
+                None if bid_size is None else item.size_raw(bid_size, "bid_size"),
+                None if ask_size is None else item.size_raw(ask_size, "ask_size"),
             )
         except PriceError as error:
             self._count(error.reason)
@@ -217,18 +217,6 @@ class LivePriceStream:
     def __repr__(self) -> str:
         owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
         return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
-
-
-def _size(item: Instrument, value: Number | None, what: str) -> int | None:
-    if value is None:
-        return None
-    size = number(value, what)
-    if size < 0:
-        raise PriceError("negative", f"{item.symbol}: {what} is negative")
-    raw = scaled(size, item.quantity_scale)
-    if raw is not None and raw > MAX_RAW:
-        raise PriceError("out_of_range", f"{item.symbol}: {what} {value} is out of range")
-    return raw
 
 
 def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:

@@ -87,12 +87,12 @@ class Callbacks:
             self._thread.soon(partial(guarded, function, value))
 
 
-def guarded(function: Callable[[Any], object], value: object) -> None:
+def guarded(function: Callable[..., object], *values: object) -> None:
     """A callback that raises is logged and hurts nobody else; a slow one is named."""
     name = getattr(function, "__qualname__", repr(function))
     start = perf_counter()
     try:
-        function(value)
+        function(*values)
     except BaseException:  # noqa: BLE001  the user's code, whatever it raises: sys.exit() ends no other callback
         _log.exception("the callback %s failed", name)
     spent = perf_counter() - start

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livetrade.core.instruments import Instrument, check_symbol
 from livetrade.core.kinds import FeedState
-from livetrade.core.numbers import MAX_RAW, number, positive, scaled
+from livetrade.core.numbers import positive
 from livetrade.core.quotes import BACKWARD, EMPTY
 from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, OrderError, PriceError
@@ -368,13 +368,7 @@ def _price(instrument: Instrument, what: str, value: str | Decimal | float) -> i
 
 
 def _size(instrument: Instrument, what: str, value: str | Decimal | float) -> int:
-    """One that is finer than the instrument's quantities is taken as not given: the prices beside it are still good."""
-    size = number(value, what)
-    if size < 0:
-        raise PriceError("negative", f"{instrument.symbol}: {what} is negative: {value}")
-    raw = scaled(size, instrument.quantity_scale)
-    if raw is not None and raw > MAX_RAW:
-        raise PriceError("out_of_range", f"{instrument.symbol}: {what} {value} is out of range")
+    raw = instrument.size_raw(value, what)
     return -1 if raw is None else raw
 
 

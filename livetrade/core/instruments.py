@@ -6,7 +6,7 @@ from datetime import UTC, date, tzinfo
 from decimal import Decimal
 
 from livetrade.core.kinds import InstrumentKind
-from livetrade.core.numbers import EXACT, MAX_RAW, MONEY_SCALE, Number, positive, scaled, to_decimal
+from livetrade.core.numbers import EXACT, MAX_RAW, MONEY_SCALE, Number, number, positive, scaled, to_decimal
 from livetrade.errors import OrderError, PriceError
 
 _FLOAT32_EPSILON = Decimal(2) ** -24
@@ -170,6 +170,20 @@ class Instrument:
             )
         if raw > MAX_RAW:
             raise OrderError(f"{self.symbol}: {what} {value} is out of range")
+        return raw
+
+    def size_raw(self, value: Number, what: str = "size") -> int | None:
+        """A size or a volume that a tick shows: zero is one, and one finer than the quantities' scale is taken as not
+        given (None), for the prices beside it are still good.
+
+        Raises `PriceError` with the reason: negative, not a number, infinite, out of range.
+        """
+        size = number(value, f"{self.symbol}: {what}")
+        if size < 0:
+            raise PriceError("negative", f"{self.symbol}: {what} is negative: {value}")
+        raw = scaled(size, self.quantity_scale)
+        if raw is not None and raw > MAX_RAW:
+            raise PriceError("out_of_range", f"{self.symbol}: {what} {value} is out of range")
         return raw
 
     def value_raw(self, price_raw: int, quantity_raw: int) -> int:
