@@ -29,8 +29,9 @@ from livetrade.errors import (
     OrderRefusedError,
     PriceError,
 )
-from livetrade.journal import MemoryJournal
+from livetrade.journal import FileJournal, MemoryJournal
 from livetrade.nested import enable_nested_asyncio
+from livetrade.opened import open_journal
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderResult
 
@@ -40,6 +41,7 @@ __all__ = [
     "DEFAULT_FEES",
     "EngineClosedError",
     "FeedError",
+    "FileJournal",
     "Fill",
     "FlatFee",
     "Instrument",
@@ -69,5 +71,6 @@ __all__ = [
     "Tick",
     "TimeInForce",
     "enable_nested_asyncio",
+    "open_journal",
     "read_ticks",
 ]

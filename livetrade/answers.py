@@ -48,6 +48,8 @@ class Answers:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._waiting: dict[str, list[Waiting]] = {}
+        self.unsaved = ""
+        """Why nothing is saved now; then no success is confirmed."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -63,7 +65,8 @@ class Answers:
         """Answers a command whose events are durable, or keeps its handle until its orders have come to rest."""
         denied = next((event for event in events if isinstance(event, ev.CommandDenied)), None)
         if denied is not None:
-            handle.resolve(OrderResult(False, denied.reason, self._account.orders.get(denied.client_order_id or "")))
+            order = self._account.orders.get(denied.client_order_id or "")
+            self._answer(handle, OrderResult(False, denied.reason, order))
             return
         ids, settled, done = _awaited_by(command, events)
         told = _told(command)
@@ -71,7 +74,13 @@ class Answers:
         if ids:
             self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books), told)
         else:
-            handle.resolve(OrderResult(True, told, None))
+            self._answer(handle, OrderResult(True, told, None))
+
+    def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
+        if result.success and self.unsaved:
+            message = f"{NOT_CONFIRMED}: {result.message}, but this is not saved. {self.unsaved}; do not send it again"
+            result = OrderResult(False, message, result.order)
+        handle.resolve(result)
 
     def follow(self, handle: OrderHandle, order_id: str | None, status: OrderStatus, deadline_ns: int) -> None:
         """Keeps `handle` until the order is `status`, or final."""
@@ -127,7 +136,7 @@ class Answers:
                 self._waiting[order_id] = rest
             else:
                 self._waiting.pop(order_id, None)
-        waiting.handle.resolve(_result(orders, waiting, why))
+        self._answer(waiting.handle, _result(orders, waiting, why))
         return True
 
 

@@ -4,8 +4,11 @@ What only one command needs (rich, pandas) loads inside it, so that the help and
 at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130 after Ctrl-C and 143 after SIGTERM.
 """
 
+import json
 import signal
 import sys
+import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -88,6 +91,72 @@ def _market(symbols: str, seed: int, ticks_per_second: float) -> lt.SimulatedFee
 
 def _tradable(feed: lt.SimulatedFeed) -> list[str]:
     return [instrument.symbol for instrument in feed.instruments if instrument.kind != "INDEX"]
+
+
+# ── livetrade journal ────────────────────────────────────────────────────────────────────────────────────────────────
+
+journal = typer.Typer(rich_markup_mode=None)
+app.add_typer(journal, name="journal")
+JournalPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The journal, such as main.journal.", show_default=False)
+]
+
+
+@journal.callback(invoke_without_command=True)
+def journals(context: typer.Context) -> None:
+    """Check the journal of an account, export it, or save what is good of it."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@journal.command("verify")
+def verify_journal(
+    path: JournalPath,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> int:
+    """Check a journal from its first event to its last: nothing changed, nothing missing, and every figure adds up.
+
+    Nothing is written; it may be in use. Exit code 0 where it is whole, 1 where it is damaged or cannot be read.
+    """
+    from livetrade.journal.verify import verify
+
+    verdict = verify(path)
+    print(json.dumps({"path": str(path), **verdict.as_dict()}) if as_json else f"{path}: {verdict}")
+    return 0 if verdict.whole else 1
+
+
+@journal.command("export")
+def export_journal(
+    path: JournalPath,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into, made when not there.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Write exact decimals, not floats.")] = False,
+) -> int:
+    """Write the orders, fills, ticks and equity curve of a journal as Parquet and CSV files.
+
+    It may be in use. Of a damaged journal what is good is written, and the exit code is 1.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # damage is told at the end
+        opened = lt.open_journal(path)
+    for file in opened.export_all(to, exact=exact):
+        print(file)
+    return _complain(f"{path} is damaged: {opened.damage}", 1) if opened.damage else 0
+
+
+@journal.command("salvage")
+def salvage_journal(
+    path: JournalPath,
+    to: Annotated[Path, typer.Option("--to", metavar="NEW", help="The new journal.", show_default=False)],
+) -> int:
+    """Write what is good of a damaged journal into a new one, from which an engine can go on.
+
+    The damaged one stays as it is. Everything from the first damaged event on is left out.
+    """
+    from livetrade.journal.verify import salvage
+
+    verdict = salvage(path, to)
+    print(f"{to}: {verdict.events:,} events and {verdict.ticks:,} ticks")
+    return 0
 
 
 if __name__ == "__main__":

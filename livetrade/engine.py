@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, tzinfo
 from functools import partial
+from os import PathLike
 from threading import Event, Lock, Thread, get_ident
-from time import monotonic_ns, time_ns
 from typing import Any, Self, TypeVar
 
 from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
+from livetrade.clock import Clock
 from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
@@ -36,21 +37,36 @@ from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
+from livetrade.lookup import look_up
 from livetrade.nested import refuse_broken_patch
-from livetrade.options import check_money, check_name, check_parts, check_rules, journal_for, zone_named
+from livetrade.options import (
+    changed_rules,
+    check_money,
+    check_name,
+    check_parts,
+    check_rules,
+    check_same_account,
+    check_same_cash,
+    fees_for,
+    journal_for,
+    limits_for,
+    zone_named,
+)
+from livetrade.outbox import Outbox
 from livetrade.ports import Broker, Feed
+from livetrade.reads import view_of
 from livetrade.snapshot import Meter, panel_snapshot
 from livetrade.stream import LivePriceStream
-from livetrade.surface import OrderHandle, OrderResult, Surface, view_of
+from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 
 T = TypeVar("T")
 
 CLOSE_SECONDS = 1.5
-DRIFT_NS = 2_000_000_000
-"""Wall and monotonic clock further apart than this: the machine slept, and every quote is stale until its next tick."""
 BEAT = 0.05
+RECORD_EVERY = 5
+"""Ticks are handed to the journal on every fifth beat, and with every event."""
 
 _log = logging.getLogger("livetrade")
 
@@ -58,11 +74,13 @@ _log = logging.getLogger("livetrade")
 class LiveTradingEngine(Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
-    cash: the opening cash. stream: a `LivePriceStream` that you post to, made here when left out. feed: what fills the
-    stream (`SimulatedFeed`, `RecordedFeed`, ...). broker: `PaperBroker()` unless named. fees, limits, margin: see
-    `DEFAULT_FEES`, `Limits`. instruments: `Instrument`s to register. trigger_by: "quote" (stops watch the bid or ask)
-    or "last". It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` is
-    closed first, so that running a cell twice leaves one engine.
+    cash: the opening cash; an account that goes on from its journal needs none. stream: a `LivePriceStream` that you
+    post to, made here when left out. feed: what fills the stream (`SimulatedFeed`, `RecordedFeed`, ...). broker:
+    `PaperBroker()` unless named. journal: a path (or a `FileJournal`) where everything is kept, and from where the next
+    engine goes on; in memory unless named. fees, limits: see `DEFAULT_FEES`, `Limits`; left out, an account that goes
+    on keeps its own. instruments: `Instrument`s to register. trigger_by: "quote" (stops watch the bid or ask) or
+    "last". It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` is closed
+    first, so that running a cell twice leaves one engine.
 
     Raises `OrderError` for wrong arguments, `FeedError`, `JournalError`.
     """
@@ -74,7 +92,7 @@ class LiveTradingEngine(Surface):
         *,
         feed: Feed | None = None,
         broker: Broker | None = None,
-        journal: Journal | None = None,
+        journal: Journal | str | PathLike[str] | None = None,
         fees: Fees = DEFAULT_FEES,
         limits: Limits | None = None,
         margin: Margin | None = None,
@@ -88,89 +106,115 @@ class LiveTradingEngine(Surface):
         super().__init__()
         self.name = name
         check_name(name)
-        check_money(cash, broker)
         check_parts(feed, broker, instruments)
         check_rules(fees, limits, margin, trigger_by)
-        self._zone = zone_named(timezone)
+        self._zone, self._timezone, self._currency = zone_named(timezone), timezone, currency
         self._broker = broker if broker is not None else PaperBroker()
-        self._journal = journal_for(self._broker, journal)
+        self._journal = journal_for(self._broker, journal, name)
+        check_money(cash, self._journal)
         self._feed = feed
         venue = self._broker.venue
         if venue is not None:
             venue.trigger_by = trigger_by
         self.account = Account(venue=venue, limits=limits, fees=fees, margin=margin, trigger_by=trigger_by)
-        self._cash_raw = money_raw(cash if cash is not None else 0, "cash")
-        self._currency, self._timezone = currency, timezone
+        self._make_parts()
 
+        registry.close_namesake(name)
+        self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
+        self.stream.register(*instruments)
+        try:
+            self._reopen(cash, fees, limits, margin)
+            self._opening_quotes = self.stream.attach(self, self._zone)
+        except BaseException:
+            self._loop.close()
+            self._journal.close(0)
+            raise
+        self._start()
+        registry.close_namesake(name, successor=self)
+
+    def _make_parts(self) -> None:
         self._closing = False
         self._close_lock = Lock()
         self._closed = Event()
         self._answers = Answers(self.account)
-        self._user = UserThread(f"livetrade-{name}-user", self._on_idle)
+        self._user = UserThread(f"livetrade-{self.name}-user", self._on_idle)
         self._on_fill = Callbacks(self._user)
         self._on_order = Callbacks(self._user)
         self._watchers: tuple[Callable[[], None], ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._requests: deque[ev.Request] = deque()
-        self._meter = Meter()
-        self._ticklog = TickLog()
-        start_ns = None if feed is None else feed.start_ns(self._zone)
+        callbacks = self._on_fill, self._on_order
+        requests = None if self._broker.venue else self._requests
+        self._outbox = Outbox(self.account, self._journal, self._answers, callbacks, self._take_now, requests)
+        self._ticklog = TickLog(record=self._journal.record if self._journal.keeps_ticks else None)
+        start_ns = None if self._feed is None else self._feed.start_ns(self._zone)
         self._recorded = start_ns is not None
         self._start_ns = start_ns or 0
         self._feed_ended = False
-        self._clock_offset = self._wall_offset = time_ns() - monotonic_ns()
+        self._clock = Clock()
+        self._meter = Meter(self._clock.now_ns)
+        self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-
-        registry.close_namesake(name)
-        self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
-        self.stream.register(*instruments)
         self._loop = asyncio.new_event_loop()
-        self._inbox = Inbox(self._loop, self._take_posted_tick, self._after_batch)
-        started: Future[None] = Future()
-        self._thread = Thread(target=self._run, args=(started,), name=f"livetrade-{name}", daemon=True)
-        self._start(started)
-        registry.close_namesake(name, successor=self)
+        self._inbox = Inbox(self._loop, self._take_posted_tick, self._after_batch, self._clock.now_ns)
+        self._thread = Thread(target=self._run, name=f"livetrade-{self.name}", daemon=True)
+        self._started: Future[None] = Future()
 
-    def _start(self, started: "Future[None]") -> None:
-        """Takes the stream over and runs the thread; what goes wrong there is raised here."""
-        try:
-            self._opening_quotes = self.stream.attach(self, self._zone)
-        except BaseException:
-            self._loop.close()
-            raise
+    def _reopen(self, cash: Number | None, fees: Fees, limits: Limits | None, margin: Margin | None) -> None:
+        """Takes the journal and folds what happened before, if anything did; then it is known what goes on."""
+        account = self.account
+        self._journal.open()
+        account.ts = self._journal.restore(account)
+        check_same_cash(account, cash)
+        check_same_account(account, self._currency, self._timezone, self.mode)
+        self._cash_raw = money_raw(cash if cash is not None else 0, "cash")
+        account.limits = limits_for(account, limits)
+        account.fees = fees_for(account, fees)
+        self._notes = [*self._journal.notes, *changed_rules(account, margin, account.trigger_by)]
+        for instrument in account.instruments.values():
+            self.stream.restore(instrument)
+
+    def _start(self) -> None:
+        """Runs the thread; what goes wrong there is raised here."""
         hub = self.stream.hub
         hub.open()
         hub.dispatch = partial(self._user.soon, self._dispatch_ticks)
         hub.on_idle = self._on_idle
         self._thread.start()
         try:
-            started.result()
+            self._started.result()
         except BaseException:
             self.close()
             raise
 
     # ── the engine's thread ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self, started: "Future[None]") -> None:
+    def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._inbox.belong_here()
         try:
             self._open()
         except BaseException as error:  # noqa: BLE001  handed to the thread that makes the engine
-            started.set_exception(error)
+            self._started.set_exception(error)
         else:
-            started.set_result(None)
+            self._started.set_result(None)
             self._loop.run_forever()
         finally:
             self._inbox.end()
             self._loop.close()
 
     def _open(self) -> None:
+        from livetrade import __version__
+
         account = self.account
         ts = self.now_ns()
-        self._publish(account.open(ts, self._cash_raw, self._currency, self._timezone))
+        self._journal.start(self._post_here, self._outbox.look)
+        if account.opened is None:
+            self._publish(account.open(ts, self._cash_raw, self._currency, self._timezone))
+        self._publish(account.start_session(ts, __version__, self.mode, self._notes))
+        self._publish(account.handle(ev.Wake(ts)))
         for quote in self._opening_quotes:
             quote.received_ns = account.ts
             self._take_tick(quote)
@@ -198,6 +242,7 @@ class LiveTradingEngine(Surface):
 
     async def _run_broker(self) -> None:
         try:
+            await look_up(self._broker, self.account, self._take_report, self._requests.append)
             await self._broker.run(self._take_requests, self._take_report)
         except Exception as error:  # noqa: BLE001  a task's edge: whatever it is, the engine lives on
             _log.exception("the broker of engine %s failed", self.name)
@@ -212,7 +257,7 @@ class LiveTradingEngine(Surface):
         """The engine's clock. On a recording it is the recording's time, and stands still between its ticks."""
         if self._recorded:
             return max(self.account.ts, self._start_ns)
-        return max(time_ns(), monotonic_ns() + self._clock_offset, self.account.ts)
+        return max(self._clock.now_ns(), self.account.ts)
 
     def now(self) -> datetime:
         """The engine's time, in its time zone; on a recording it stands still between ticks."""
@@ -228,7 +273,7 @@ class LiveTradingEngine(Surface):
     def _take_tick(self, tick: Tick) -> None:
         account = self.account
         try:
-            while account.next_deadline() < tick.received_ns:
+            while account.next_deadline() <= tick.received_ns:
                 self._recorded_time(account.next_deadline())
                 self._publish(account.handle(ev.Wake(account.next_deadline())))
             self._recorded_time(tick.received_ns)
@@ -266,39 +311,29 @@ class LiveTradingEngine(Surface):
             self._after_batch()
         return events
 
+    def _take_now(self, message: ev.BlockOpening | ev.Report) -> None:
+        self._take(replaced(message, ts=self.now_ns()))
+
     def _take_report(self, report: ev.Report) -> None:
         try:
-            self._take(replaced(report, ts=self.now_ns()))
+            self._take_now(report)
         except Exception as error:  # noqa: BLE001  one report costs itself, never the connection to the broker
             self._fault(error)
 
-    def _publish(self, events: list[ev.Event], answer: Callable[[], None] | None = None) -> None:
-        """Events go to the journal; what they cause outside, the answer included, follows once they are durable."""
-        if events or answer:
-            self._journal.append(events, partial(self._durable, events, answer))
+    # ── events, and what they cause ──────────────────────────────────────────────────────────────────────────────────
 
-    def _durable(self, events: list[ev.Event], answer: Callable[[], None] | None) -> None:
-        changed: dict[str, Order] = {}
-        for event in events:
-            if isinstance(event, ev.Submit | ev.Modify | ev.Cancel) and self._broker.venue is None:
-                self._requests.append(event)
-            if isinstance(event, ev.Filled):
-                self._on_fill(event.fill)
-                order_id: str | None = event.fill.client_order_id
-            elif isinstance(event, ev.Submit | ev.OrderDenied):
-                order_id = event.order.client_order_id
-            else:
-                order_id = getattr(event, "client_order_id", None)
-            if isinstance(event, ev.Alarm):
-                _log.warning("%s: %s", event.kind, event.message)
-            order = self.account.orders.get(order_id) if order_id else None
-            if order is not None:
-                changed[order.client_order_id] = order
-        for order in changed.values():
-            self._on_order(order)
-        self._answers.orders_changed(list(changed.values()))
-        if answer is not None:
-            answer()
+    def _publish(self, events: list[ev.Event], answer: Callable[[], None] | None = None) -> None:
+        """Events go to the journal, behind the ticks before them; what they cause outside, the answer included, follows
+        once they are durable."""
+        if events:
+            self._ticklog.hand_over()
+        if events or answer:
+            self._outbox.put(events, answer)
+
+    def _post_here(self, job: Callable[[], None]) -> None:
+        """From the journal's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(job)
 
     def _after_batch(self) -> None:
         self._set_timer()
@@ -315,6 +350,10 @@ class LiveTradingEngine(Surface):
         self._loop.call_later(BEAT, self._beat, now + BEAT)
         self._meter.stall(now - due)
         self._meter.sample()
+        self._beats += 1
+        if self._beats % RECORD_EVERY == 0:
+            self._ticklog.hand_over()
+        self._outbox.beat()
         if not self._recorded:
             self._watch_clocks()
             self._wake()
@@ -328,14 +367,11 @@ class LiveTradingEngine(Surface):
 
     def _watch_clocks(self) -> None:
         """A machine that slept, or whose time was set. Set back, the engine's own clock goes on regardless."""
-        offset = time_ns() - monotonic_ns()
-        drift = offset - self._wall_offset
-        if abs(drift) > DRIFT_NS:
-            self._wall_offset = offset
-            self._clock_offset = max(self._clock_offset, offset)
-            reason = f"the clock jumped by {drift / 1e9:+.0f} s (the machine slept?), no tick since"
+        jump = self._clock.watch()
+        if jump is not None:
+            reason = f"the clock jumped by {jump.wall_ns / 1e9:+.0f} s (the machine slept?), no tick since"
             _log.warning("%s", reason)
-            self._take(ev.AgeQuotes(self.now_ns() + 1, reason))
+            self._take(ev.ClockJumped(self.now_ns() + 1, jump.moved_ns, reason))
 
     def _wake(self) -> None:
         now = self.now_ns()
@@ -368,7 +404,7 @@ class LiveTradingEngine(Surface):
 
     def _is_idle(self) -> bool:
         """Lock-step may go on: each reader asks for its next tick, or waits for an answer that a tick must bring."""
-        if self._inbox:
+        if self._inbox or self._outbox:
             return False
         busy = self.stream.hub.busy()
         if self.stream.hub.pending or not self._user.is_idle():
@@ -417,6 +453,7 @@ class LiveTradingEngine(Surface):
 
     def _take_command(self, command: ev.Command, handle: OrderHandle) -> None:
         account = self.account
+        self._outbox.look()
         ts = self.now_ns()
         if isinstance(command, ev.SubmitOrder):
             handle.client_order_id = command.client_order_id or account.new_id(ts)
@@ -563,7 +600,7 @@ class LiveTradingEngine(Surface):
         self._user.stop(CLOSE_SECONDS / 3)
         if get_ident() != self._thread.ident:
             self._thread.join(CLOSE_SECONDS / 3)
-        self._warn_unwatched()
+        self._let_go()
 
     async def _shut_down(self) -> None:
         try:
@@ -577,6 +614,8 @@ class LiveTradingEngine(Surface):
                 await asyncio.wait(tasks, timeout=CLOSE_SECONDS / 3)
             if self._feed is not None:
                 self._change_feed(FeedState.CLOSED, "the engine is closed")
+            self._take(ev.EndSession(self.now_ns()))
+            await self._outbox.emptied(CLOSE_SECONDS / 3)
             self._answers.end("the engine was closed")
             self._after_batch()
         finally:
@@ -585,8 +624,18 @@ class LiveTradingEngine(Surface):
     def abandon(self) -> None:
         """In a forked child: the engine's thread stayed behind in the parent."""
         self._closing = True
+        self._journal.abandon()
         self._inbox.abandon(EngineClosedError(f"the engine {self.name!r} runs in the process that was forked"))
         self._closed.set()
+
+    def _let_go(self) -> None:
+        if not self._journal.close(CLOSE_SECONDS / 3):
+            warnings.warn(
+                f"the engine {self.name!r} was closed and its last events are not saved: {self._journal!r}",
+                RuntimeWarning,
+                stacklevel=registry.levels_outside(),
+            )
+        self._warn_unwatched()
 
     def _warn_unwatched(self) -> None:
         account = self.account

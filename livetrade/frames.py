@@ -247,7 +247,7 @@ def positions(
     columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in ("symbol", *_POSITIONS)}
     columns["strategy"] = [strategy for strategy, _, _ in rows]
     columns["product"] = [product for _, product, _ in rows]
-    columns["opened_at"] = [0 if when is None else _instant(when, view) for when in columns["opened_at"]]
+    columns["opened_at"] = [0 if when is None else instant(when, view) for when in columns["opened_at"]]
     return Maker(view, exact).frame({**first[by], **_POSITIONS}, columns, index="symbol")
 
 
@@ -448,9 +448,9 @@ def _rows(what: str, columns: Columns, view: View, where: Where, time: str = "ti
                 raise OrderError(f"{what} have no {name} to choose by")
             masks.append(_among(text_column(columns[name]), wanted, name))
     if where.since is not None:
-        masks.append(np.asarray(columns[time]) >= _instant(where.since, view, "since"))
+        masks.append(np.asarray(columns[time]) >= instant(where.since, view, "since"))
     if where.until is not None:
-        masks.append(np.asarray(columns[time]) < _instant(where.until, view, "until"))
+        masks.append(np.asarray(columns[time]) < instant(where.until, view, "until"))
     return reduce(np.logical_and, masks) if masks else None
 
 
@@ -464,7 +464,7 @@ def _among(column: Text, wanted: Any, name: str) -> "Array":
     return np.asarray(found[np.asarray(column.codes)])
 
 
-def _instant(value: Any, view: View, what: str = "time") -> int:
+def instant(value: Any, view: View, what: str = "time") -> int:
     """Nanoseconds UTC of what a user wrote for a time."""
     import pandas as pd
 

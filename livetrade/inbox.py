@@ -27,12 +27,20 @@ _log = logging.getLogger("livetrade")
 
 
 class Inbox:
-    """Belongs to the thread that runs `loop`. `take` handles a tick; `after_batch` runs after each batch of items."""
+    """Belongs to the thread that runs `loop`. `take` handles a tick; `after_batch` runs after each batch of items;
+    `clock` tells what time a tick is posted, to any thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[Tick], None], after_batch: Job) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[Tick], None],
+        after_batch: Job,
+        clock: Callable[[], int] = time_ns,
+    ) -> None:
         self._loop = loop
         self._take = take
         self._after_batch = after_batch
+        self._clock = clock
         self._items: deque[Tick | Job] = deque()
         self._questions: deque[tuple[int, Job]] = deque()
         self._lock = RLock()  # a signal handler may post while its own thread does
@@ -56,7 +64,7 @@ class Inbox:
             if self._closed is not None:
                 raise type(self._closed)(*self._closed.args)  # one of its own: a traceback belongs to one thread
             if type(item) is Tick:
-                item.received_ns = time_ns()
+                item.received_ns = self._clock()
             self._items.append(item)
             self._posted += 1
             self._own.posted = self._posted

@@ -1,14 +1,21 @@
 """What an engine is made with, checked where it was written; an `OrderError` says what would be right."""
 
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from livetrade.core.account import Account
+from livetrade.core.fees import DEFAULT_FEES, Fees, described, schedule_of
 from livetrade.core.instruments import Instrument
-from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, money_raw
+from livetrade.core.limits import Limits, limits_of
+from livetrade.core.numbers import Number, money, money_raw
 from livetrade.errors import JournalError, OrderError
-from livetrade.journal import Journal, MemoryJournal
+from livetrade.journal import FileJournal, Journal, MemoryJournal
 from livetrade.ports import Broker, Feed
+
+_FILE_NAME = re.compile(r"[\w.-]{1,64}")
 
 
 def check_name(name: object) -> None:
@@ -16,11 +23,23 @@ def check_name(name: object) -> None:
         raise OrderError(f"name must be a text, not {name!r}")
 
 
-def check_money(cash: Number | None, broker: Broker | None) -> None:
-    if cash is None and (broker is None or not broker.real):
-        raise OrderError("a paper engine needs opening cash: LiveTradingEngine(500_000)")
+def check_money(cash: Number | None, journal: Journal) -> None:
     if cash is not None and money_raw(cash, "cash") < 0:
         raise OrderError(f"cash must not be negative, not {cash}")
+    if cash is None and not journal.exists:
+        raise OrderError("a new account needs opening cash: LiveTradingEngine(500_000)")
+
+
+def check_same_cash(account: Account, cash: Number | None) -> None:
+    """An account that goes on was opened with as much, where `cash` is given."""
+    opened = account.opened
+    if opened is None and cash is None:
+        raise JournalError("the journal is empty, and a new account needs opening cash: LiveTradingEngine(500_000)")
+    if opened is not None and cash is not None and money_raw(cash, "cash") != opened.cash_raw:
+        raise JournalError(
+            f"the journal was opened with {money(opened.cash_raw):,}, not {cash}; leave cash out, and use "
+            f"engine.transfer(...) to put money in"
+        )
 
 
 def check_parts(feed: object, broker: object, instruments: Sequence[object]) -> None:
@@ -51,12 +70,74 @@ def zone_named(timezone: str) -> ZoneInfo:
         raise OrderError(f"timezone must be a name such as 'Asia/Kolkata', not {timezone!r}") from None
 
 
-def journal_for(broker: Broker, journal: Journal | None) -> Journal:
-    """The journal that was given, or one in memory; real money needs one that outlives the process."""
-    if broker.real and (journal is None or not journal.saved):
-        raise JournalError("a broker that moves real money needs a journal that outlives the process")
+def check_same_account(account: Account, currency: str, timezone: str, mode: str) -> None:
+    """An account that goes on is kept in the currency, the time zone and the kind of money that it was opened in."""
+    opened, session = account.opened, account.session
+    if opened is None:
+        return
+    if currency != opened.currency:
+        raise JournalError(f"the journal is kept in {opened.currency}: currency={opened.currency!r}, not {currency!r}")
+    if timezone != opened.timezone:
+        raise JournalError(
+            f"the journal's days are in {opened.timezone}: timezone={opened.timezone!r}, not {timezone!r}"
+        )
+    if session is not None and session.mode != mode:
+        raise JournalError(
+            f"the journal is of a {session.mode} account and the broker's is {mode}; use another journal"
+        )
+
+
+def limits_for(account: Account, given: Limits | None) -> Limits:
+    """The limits that were given, or those of the session before."""
+    if given is not None or account.session is None:
+        return given or Limits()
+    return limits_of(account.session.limits)
+
+
+def fees_for(account: Account, given: Fees) -> Fees:
+    """The schedule that was given, or (where none was) that of the session before."""
+    before = account.session
+    if given is not DEFAULT_FEES or before is None or before.fees == described(given):
+        return given
+    schedule = schedule_of(before.fees)
+    if schedule is None:
+        raise JournalError(
+            f"the journal was kept with the fees {before.fees[0]}, which only you have: pass fees= again, or others"
+        )
+    return schedule
+
+
+def changed_rules(account: Account, margin: object, trigger_by: str) -> list[str]:
+    """What a person should know of rules that are others than in the session before."""
+    before = account.session
+    if before is None:
+        return []
+    told = []
+    if before.margin and margin is None:
+        told.append(f"the margin rule {before.margin} was not given again: positions are paid in full")
+    if before.trigger_by != trigger_by:
+        told.append(f"stops watch the {trigger_by} from now on; before they watched the {before.trigger_by}")
+    if not account.ended_well:
+        told.append("the session before did not end in good order: its process was killed, or lost its power")
+    return told
+
+
+def journal_for(broker: Broker, journal: object, name: str) -> Journal:
+    """The journal that was given, or one in memory; real money has one in a file, by the engine's name."""
+    if isinstance(journal, str | os.PathLike):
+        return FileJournal(journal)
     if journal is None:
-        return MemoryJournal()
-    if isinstance(journal, MemoryJournal):
-        return journal
-    raise JournalError(f"journal must be a journal object such as MemoryJournal(), not {journal!r}")
+        return FileJournal(_default_path(name)) if broker.real else MemoryJournal()
+    if not isinstance(journal, Journal):
+        raise JournalError(f"journal must be a path or a journal such as FileJournal('my.journal'), not {journal!r}")
+    if broker.real and not journal.saved:
+        raise JournalError("a broker that moves real money needs a journal that outlives the process: a path")
+    return journal
+
+
+def _default_path(name: str) -> Path:
+    from platformdirs import user_data_path
+
+    if not _FILE_NAME.fullmatch(name):
+        raise JournalError(f"the name {name!r} is no file name to keep a journal by: give journal=...")
+    return user_data_path("livetrade", appauthor=False, ensure_exists=True) / f"{name}.journal"

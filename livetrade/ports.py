@@ -4,14 +4,16 @@ Both live on the engine's own asyncio loop and thread. Third parties ship theirs
 `livetrade.feeds` and `livetrade.brokers`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Protocol, runtime_checkable
 
 from livetrade.core.events import Report, Request
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState
+from livetrade.core.kinds import FeedState, Product
+from livetrade.core.records import record
 from livetrade.core.ticks import Tick
+from livetrade.core.values import Order
 from livetrade.core.venue import Venue
 
 
@@ -55,16 +57,33 @@ class Feed(Protocol):
         """Delivers ticks until there are no more, or until it is cancelled (then it closes what it opened)."""
 
 
+@record
+class Statement:
+    """What a broker knows of orders of ours.
+
+    reports: by client order id, all that was said of an order so far, in any order and as often as it likes; empty
+    where the broker surely never got it; no entry where it cannot tell. filled: the net raw quantity of all that was
+    filled under ids of ours, by symbol and product; None where it cannot tell.
+    """
+
+    reports: Mapping[str, Sequence[Report]]
+    filled: Mapping[tuple[str, Product], int] | None = None
+
+
 @runtime_checkable
 class Broker(Protocol):
     """What executes orders.
 
     real: True where real money is moved. venue: a simulated venue that the account steps itself, or None, and then
-    `run` takes its place.
+    `statement` and `run` take its place.
     """
 
     real: bool
     venue: Venue | None
+
+    async def statement(self, orders: Sequence[Order]) -> Statement:
+        """What became of these orders, which an earlier engine may have sent. Asked once, before `run`, where a journal
+        goes on; raises whatever it likes while it cannot say, and is asked again."""
 
     async def run(self, requests: Callable[[], Sequence[Request]], report: Callable[[Report], None]) -> None:
         """Sends requests and reports what the venue says, until it is cancelled."""

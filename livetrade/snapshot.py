@@ -1,7 +1,7 @@
 """What the panel shows and `health()` tells: the account's figures at one moment, and how late the engine runs."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 from typing import Any
 
@@ -16,9 +16,11 @@ LAG_EVERY = 7
 
 
 class Meter:
-    """How late the engine runs, over its last few thousand batches, and how many ticks it takes a second."""
+    """How late the engine runs by its own `clock`, over its last few thousand batches, and how many ticks it takes a
+    second."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], int] = time_ns) -> None:
+        self._clock = clock
         self.ticks = 0
         self.worst_stall_ms = 0.0
         self._countdown = 0
@@ -30,7 +32,7 @@ class Meter:
         self._countdown -= 1
         if self._countdown < 0:
             self._countdown = LAG_EVERY
-            self._lags.append(max(0, time_ns() - posted_ns) / 1e6)
+            self._lags.append(max(0, self._clock() - posted_ns) / 1e6)
 
     def stall(self, seconds: float) -> None:
         self.worst_stall_ms = max(self.worst_stall_ms, seconds * 1000)

@@ -19,10 +19,11 @@ from zoneinfo import ZoneInfo
 from livetrade import frames
 from livetrade.columns import Exact, View
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.limits import instrument_denied
 from livetrade.core.numbers import MAX_RAW, Number
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
-from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
+from livetrade.errors import EngineClosedError, JournalError, LiveTradeError, OrderError, PriceError
 from livetrade.handle import flow
 
 if TYPE_CHECKING:
@@ -85,6 +86,17 @@ class LivePriceStream:
         adopted = instrument.in_zone(self.zone)
         self._instruments[instrument.symbol] = adopted
         return adopted
+
+    def restore(self, instrument: Instrument) -> None:
+        """Takes an instrument as a journal fixed it, unless one of the same scales is registered.
+
+        Raises `JournalError` where prices have come, or a registered one says, on other scales.
+        """
+        known = self._instruments.get(instrument.symbol)
+        if known is None:
+            self.adopt(instrument)
+        elif instrument_denied(known, instrument):
+            raise JournalError(f"{instrument_denied(known, instrument)}; register the one that the journal has")
 
     def instrument(self, symbol: str) -> Instrument:
         """The instrument of a symbol; one nobody registered gets the default scales.

@@ -1,22 +1,19 @@
-"""Every command and every read, written once.
+"""Every command, written once, over the reads of `livetrade.reads`.
 
 An engine in this process and one that is attached to over a socket differ in two methods: `_send(command)` and
 `_read(question)`. What a user wrote becomes raw integers here, in the caller's thread, so that a wrong use raises where
-it was made. What comes out becomes `Decimal`s and DataFrames here, off the engine's thread.
+it was made.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
-from livetrade import files, frames, portfolio
-from livetrade.columns import Exact, View
+from livetrade import portfolio
 from livetrade.core import events as ev
-from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
@@ -29,13 +26,13 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import Number, at, money, money_raw
-from livetrade.core.values import ExitTerm, Order, Position
+from livetrade.core.numbers import Number, money_raw
+from livetrade.core.values import ExitTerm, Order
 from livetrade.errors import OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
+from livetrade.reads import Reads
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
-    Filters,
     MarketTerms,
     RestingTerms,
     client_id,
@@ -51,12 +48,7 @@ from livetrade.terms import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from livetrade.panel import Panel, PanelSource
-
-T = TypeVar("T")
-When = datetime | str | None
 
 NOT_CONFIRMED = "Not confirmed"
 MANUAL = "manual"
@@ -76,10 +68,10 @@ class OrderResult(NamedTuple):
     order: Order | None
 
     def raise_if_failed(self) -> Self:
-        """Itself on success. Raises `OrderPendingError` while the order is open, `OrderRefusedError` otherwise."""
+        """Itself on success. Raises `OrderPendingError` while it is not confirmed, `OrderRefusedError` otherwise."""
         if self.success:
             return self
-        if self.order is not None and self.order.is_open and self.message.startswith(NOT_CONFIRMED):
+        if self.message.startswith(NOT_CONFIRMED):
             raise OrderPendingError(self.message)
         raise OrderRefusedError(self.message)
 
@@ -100,7 +92,7 @@ class OrderHandle(Handle[OrderResult]):
         return self._follow(self, member(OrderStatus, status, "status"), duration(timeout, "timeout"))
 
 
-class Surface(ABC):
+class Surface(Reads):
     """What a user of any engine sees."""
 
     name: str
@@ -113,13 +105,8 @@ class Surface(ABC):
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
         """Sends a command; its `ts` (and an order's missing id) are set when it is taken."""
 
-    @abstractmethod
-    def _read(self, question: Callable[[Account], T]) -> T:
-        """Asks the account between two events. What `question` gives back must not be changed by anybody later."""
-
-    @abstractmethod
-    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
-        """The latest ticks of a symbol, in columns."""
+    def _instrument(self, symbol: str) -> Instrument:
+        return self.stream.instrument(symbol)
 
     @property
     @abstractmethod
@@ -254,7 +241,7 @@ class Surface(ABC):
         return self._send(command, f"{side} {item.quantity(command.quantity_raw)} {symbol} {order_type}")
 
     def _tradable(self, symbol: str) -> Instrument:
-        item = self.stream.instrument(symbol)
+        item = self._instrument(symbol)
         if item.kind is InstrumentKind.INDEX:
             raise OrderError(
                 f"{symbol} is an index: it has a last price only and cannot be traded; use its future or an ETF"
@@ -364,118 +351,6 @@ class Surface(ABC):
         handle.resolve(self._read(portfolio.PortfolioPnl.of).as_dict())
         return handle
 
-    # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def positions(
-        self,
-        *,
-        closed: bool = False,
-        by: Literal["symbol", "strategy", "product"] = "symbol",
-        symbol: str | None = None,
-        exact: Exact = False,
-    ) -> "pd.DataFrame":
-        """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`."""
-        label = portfolio.LABELS.get(by)
-        if label is None:
-            raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
-        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), view_of(account)))
-        kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
-        return frames.positions(kept, view, by=by, exact=exact)
-
-    @spelled_out
-    def orders(self, *, open: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row an order, refused ones included; `open=True` keeps those that may still fill.
-
-        Filters: symbol, strategy, tag, since, until (dates, datetimes, texts; since="today" works).
-        """
-        columns, view = self._read(lambda account: (account.order_history.copy(), view_of(account)))
-        return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
-
-    @spelled_out
-    def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a fill, indexed by time. Filters as `orders`."""
-        columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
-        return frames.fills(columns, view, frames.Where(**where), exact=exact)
-
-    @spelled_out
-    def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too."""
-        rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
-        return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
-
-    @spelled_out
-    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
-        columns, view = self._read(lambda account: (account.equity_history.copy(), view_of(account)))
-        return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
-
-    def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
-        """The latest ticks of a symbol, indexed by time: symbol, bid, ask, last, volume (at least the last 50,000)."""
-        item = self.stream.instrument(symbol)
-        columns, view = self._read_ticks(item.symbol)
-        return frames.ticks(columns, item, view, frames.Where(since=since, until=until), exact=exact)
-
-    def bars(
-        self, symbol: str, freq: str = "1min", *, since: When = None, until: When = None, exact: Exact = False
-    ) -> "pd.DataFrame":
-        """Open, high, low, close and volume of the latest ticks of a symbol; left-labelled, empty bars left out."""
-        item = self.stream.instrument(symbol)
-        columns, view = self._read_ticks(item.symbol)
-        return frames.bars(columns, item, view, frames.Where(since=since, until=until), freq, exact=exact)
-
-    @spelled_out
-    def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
-        fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
-        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
-
-    def export(self, path: str | Path, since: When = None) -> list[Path]:
-        """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
-
-        `.xlsx`: one file, a sheet for each. `.parquet` and `.csv`: a file for each, its name added to `path`'s.
-        """
-        tables = {
-            "positions": self.positions(closed=True),
-            "orders": self.orders(since=since),
-            "fills": self.fills(since=since),
-            "risk_orders": self.risk_orders(since=since),
-            "equity": self.equity(since=since),
-            "round_trips": self.round_trips(since=since),
-        }
-        return files.export(path, tables)
-
-    # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def position(self, symbol: str) -> Position:
-        """What is held of a symbol; never None, falsy when flat."""
-        item = self.stream.instrument(symbol)
-        return self._read(lambda account: portfolio.position(account, item, account.markets.get(item.symbol)))
-
-    def order(self, client_order_id: str) -> Order | None:
-        """An order by its id, as it stands; None when there is none."""
-        return self._read(lambda account: account.orders.get(client_order_id))
-
-    @property
-    def cash(self) -> Decimal:
-        return money(self._read(lambda account: account.ledger.cash_raw))
-
-    def now(self) -> datetime:
-        """The engine's time, in its time zone."""
-        return self._read(lambda account: at(account.ts, account.zone))
-
-    def pnl(self, by: str | None = None, *, exact: bool = False) -> "pd.Series[Any]":
-        """The portfolio's figures as a Series, or total P&L by "strategy", "tag", "symbol" or "date".
-
-        The parts sum to `total_pnl`. Floats, or Decimals with `exact=True`.
-        """
-        if by is None:
-            return frames.series(self._read(portfolio.PortfolioPnl.of).as_dict(), "pnl", exact=exact)
-        if by not in portfolio.PARTS:
-            raise OrderError(f"pnl: by must be one of {', '.join(map(repr, portfolio.PARTS))}, not {by!r}")
-        parts = self._read(portfolio.PARTS[by])
-        decimals = {key: money(raw) for key, raw in parts.items()}
-        return frames.series(decimals, "total_pnl", index=by, exact=exact)
-
     # ── the panel ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
@@ -490,7 +365,3 @@ class Surface(ABC):
     @abstractmethod
     def _panel_source(self) -> "PanelSource":
         """Where panels get their numbers and send their buttons."""
-
-
-def view_of(account: Account) -> View:
-    return View(account.zone, account.seq, account.ts)

@@ -1,25 +1,44 @@
 """The latest ticks of each symbol, in columns, for `engine.ticks()` and `engine.bars()`."""
 
 from array import array
+from collections.abc import Callable
 
 from livetrade.core.ticks import Tick
 
 KEPT = 50_000
 """How many ticks of a symbol are kept at least, once there were as many; older ones are dropped."""
+KEPT_IN_ALL = 1_000_000
+"""With many symbols each keeps its share of this: 40 to 80 MB, however many there are."""
 
 
 class TickLog:
-    """Bounded columns for each symbol: time (nanoseconds UTC), bid, ask, last (raw, 0 unknown), volume (raw, -1)."""
+    """Bounded columns for each symbol: time (nanoseconds UTC), bid, ask, last (raw, 0 unknown), volume (raw, -1).
 
-    def __init__(self, kept: int = KEPT) -> None:
+    record: a journal's, where it keeps ticks."""
+
+    def __init__(
+        self, kept: int = KEPT, kept_in_all: int = KEPT_IN_ALL, record: Callable[[list[Tick]], None] | None = None
+    ) -> None:
+        self._most, self._in_all = kept, kept_in_all
         self._kept = kept
         self._columns: dict[str, tuple[array[int], ...]] = {}
+        self._record = record
+        self._unrecorded: list[Tick] = []
+
+    def hand_over(self) -> None:
+        """Gives a journal the ticks since the last time."""
+        if self._record is not None and self._unrecorded:
+            quotes, self._unrecorded = self._unrecorded, []
+            self._record(quotes)
 
     def add(self, quote: Tick) -> None:
+        if self._record is not None:
+            self._unrecorded.append(quote)
         symbol = quote.instrument.symbol
         columns = self._columns.get(symbol)
         if columns is None:
             columns = self._columns[symbol] = tuple(array("q") for _ in range(5))
+            self._kept = max(1, min(self._most, self._in_all // len(self._columns)))
         times, bids, asks, lasts, volumes = columns
         length = len(times)
         try:
@@ -33,7 +52,7 @@ class TickLog:
                 del column[length:]
         if len(times) >= 2 * self._kept:
             for column in columns:
-                del column[: self._kept]
+                del column[: -self._kept]
 
     def copy(self, symbol: str) -> dict[str, "array[int]"]:
         """The columns of one symbol as they stand; empty ones for a symbol without ticks."""

@@ -14,8 +14,9 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.ledger import Book
 from livetrade.core.state import State
+from livetrade.core.values import Order
 from livetrade.core.venue import Venue
-from livetrade.ports import Sink
+from livetrade.ports import Sink, Statement
 
 SBIN = "NSE:SBIN-EQ"
 INFY = "NSE:INFY-EQ"
@@ -136,11 +137,16 @@ class ScriptedBroker:
     real = False
     venue: Venue | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, known: Statement | None = None) -> None:
+        self.known = known
         self.asked: list[ev.Request] = []
         self._report: Callable[[ev.Report], None] | None = None
         self._loop: Any = None
         self._failure: BaseException | None = None
+
+    async def statement(self, orders: Sequence[Order]) -> Statement:
+        """What a test said it knows; else nothing of what it is asked."""
+        return self.known or Statement({order.client_order_id: () for order in orders})
 
     async def run(self, requests: Callable[[], Sequence[ev.Request]], report: Callable[[ev.Report], None]) -> None:
         import asyncio

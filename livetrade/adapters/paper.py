@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from livetrade.core.events import Report, Request
 from livetrade.core.numbers import Number
+from livetrade.core.values import Order
 from livetrade.core.venue import Venue
+from livetrade.ports import Statement
 
 
 class PaperBroker:
@@ -25,6 +27,10 @@ class PaperBroker:
     def __init__(self, slippage: Number = 0, latency: float | timedelta = 0, size: str = "unlimited") -> None:
         self.venue = Venue(slippage, latency, size)
         self._terms = f"slippage={slippage}, latency={latency}, size={size!r}"
+
+    async def statement(self, orders: Sequence[Order]) -> Statement:
+        """Knows nothing that the account does not know."""
+        return Statement({})
 
     async def run(self, requests: Callable[[], Sequence[Request]], report: Callable[[Report], None]) -> None:
         """Waits to be cancelled: the account steps the venue itself."""

@@ -10,12 +10,12 @@ sends it, `Protecting` keeps exits and closes, `Account` takes inputs and settle
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from heapq import heapify, heappop
 
 from livetrade.core import events as ev
-from livetrade.core.fees import DEFAULT_FEES, Fees, charge
+from livetrade.core.fees import DEFAULT_FEES, Fees, charge, described
 from livetrade.core.kinds import ExitStatus
 from livetrade.core.ledger import BookKey
 from livetrade.core.limits import Limits, balance_denied, instrument_denied
@@ -65,6 +65,18 @@ class Account(Protecting):
         self._roll_day(ts)
         return self._out
 
+    def start_session(self, ts: int, version: str, mode: str, notes: Sequence[str] = ()) -> list[ev.Event]:
+        """An engine begins to work on the account, which is new or was folded from its past. `notes` become alarms."""
+        self._out = []
+        self.ts = ts
+        margin = "" if self._margin is None else described(self._margin)[0]
+        terms = self.limits.terms, described(self.fees), margin
+        self._emit(ev.SessionStarted(ts, version, mode, self.trigger_by, *terms))
+        for note in notes:
+            self._alarm("session", note)
+        self._resume_timers()
+        return self._out
+
     def handle(self, message: ev.Input) -> list[ev.Event]:
         """Decides what follows from one input; its time may not lie before that of the one before."""
         out: list[ev.Event] = []
@@ -81,7 +93,7 @@ class Account(Protecting):
         """When `Wake` is due at the latest, in ns UTC: the day's end, a retry, a simulated request's arrival."""
         return self._deadline_ns
 
-    def resume_timers(self) -> None:
+    def _resume_timers(self) -> None:
         """After folding a past: what was on its way is due again, and the next input looks at everything."""
         self._timers = [risk.retry_ns for bracket in self.brackets.values() for risk in bracket.values()]
         if self.venue is not None:
@@ -176,10 +188,16 @@ class Account(Protecting):
                 for order in list(self.open_orders.values()):
                     self._reports.extend(self.venue.expire(order, self.ts))
                 self._drain_reports()
+            self._note_marks()
             base = self.total_pnl_raw if self.is_flat() else None
             self._emit(ev.DayStarted(self.ts, day, self.total_pnl_raw, base))
             self._equity_due_ns = 0
         self._set_deadline()
+
+    def _note_marks(self) -> None:
+        for symbol, market in self.markets.items():
+            if market.books and market.mark_raw:
+                self._emit(ev.Marked(self.ts, symbol, market.mark_raw, market.low_raw, market.high_raw))
 
     def _on_wake(self, _: ev.Wake) -> None:
         """`_advance` did it."""
@@ -263,7 +281,7 @@ class Account(Protecting):
     def _charged(self, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
         """A fill has happened whatever the fee schedule says: one that fails charges nothing and raises an alarm."""
         try:
-            return charge(self._fees, fill)
+            return charge(self.fees, fill)
         except Exception as error:  # noqa: BLE001  a user's callable
             self._alarm("fees", f"the fee schedule failed for {fill.execution_id}, nothing was charged: {error!r}")
             return 0, ()
@@ -274,9 +292,22 @@ class Account(Protecting):
         if (change.state, change.reason) != (self.feed.state, self.feed.reason):
             self._emit(change)
 
-    def _on_age(self, message: ev.AgeQuotes) -> None:
+    def _on_block(self, message: ev.BlockOpening) -> None:
+        self._blocks.pop(message.by, None)
+        if message.reason:
+            self._blocks[message.by] = message.reason
+        if message.alarm:
+            self._alarm(message.by, message.alarm)
+
+    def _on_end_session(self, _: ev.EndSession) -> None:
+        self._note_marks()
+        self._emit(ev.SessionEnded(self.ts))
+
+    def _on_jump(self, message: ev.ClockJumped) -> None:
         self._stale_before_ns = message.ts
         self._stale_reason = message.reason
+        if message.by_ns > 0:
+            self._keep_waiting(message.by_ns)
 
     def _on_close(self, command: ev.ClosePosition) -> None:
         """Closes every book of a symbol, working orders canceled first, or a quantity of its position."""
@@ -332,7 +363,9 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.Resume: Account._on_resume,
     ev.Transfer: Account._on_transfer,
     ev.Wake: Account._on_wake,
-    ev.AgeQuotes: Account._on_age,
+    ev.ClockJumped: Account._on_jump,
+    ev.BlockOpening: Account._on_block,
+    ev.EndSession: Account._on_end_session,
     ev.FeedChanged: Account._on_feed,
     ev.Accepted: Account._on_report,
     ev.Rejected: Account._on_report,

@@ -24,7 +24,7 @@ MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole 
 class Approving(State):
     """A state that can say whether an order may be sent."""
 
-    __slots__ = ("_fees", "_margin", "_stale_before_ns", "_stale_reason", "limits", "trigger_by", "ts")
+    __slots__ = ("_blocks", "_margin", "_stale_before_ns", "_stale_reason", "fees", "limits", "trigger_by", "ts")
 
     def __init__(
         self,
@@ -38,8 +38,9 @@ class Approving(State):
         self.ts = 0
         self.limits = limits or Limits()
         self.trigger_by = trigger_by
-        self._fees = fees
+        self.fees = fees
         self._margin = margin
+        self._blocks: dict[str, str] = {}
         self._stale_before_ns = 0
         self._stale_reason = ""
 
@@ -77,6 +78,7 @@ class Approving(State):
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
         return Situation(
             halted=self.halted,
+            blocked=next(iter(self._blocks.values()), None),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market.quote),
@@ -126,9 +128,9 @@ class Approving(State):
     def _fees_estimate(self, order: Order) -> int:
         """Only the built-in schedules are asked: another one is called once, for the fill."""
         price = reckoned_at(order, order.reference_raw)
-        if not isinstance(self._fees, FeeSchedule) or not price:
+        if not isinstance(self.fees, FeeSchedule) or not price:
             return 0
-        return charge(self._fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
+        return charge(self.fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
 
     def _draft(self, order: Order, quantity_raw: int, price_raw: int, source: PriceSource, execution: str) -> Fill:
         return Fill(

@@ -110,11 +110,32 @@ class Wake:
 
 
 @record
-class AgeQuotes:
-    """Every quote is stale until its next tick: the machine slept, or its clocks drifted apart."""
+class ClockJumped:
+    """The machine slept, or its time was set: every quote is stale until its next tick. `ts` has gone ahead by `by_ns`
+    with it (0 when the time was set back): what waits for a timer waits on for as long as it had left."""
 
     ts: int
+    by_ns: int
     reason: str
+
+
+@record
+class BlockOpening:
+    """While there is a `reason`, opening orders are refused with it; an empty one lifts the block. `by` names who
+    blocks: each has one block of its own. What the machine can do now is no part of the account's past, so this is no
+    event; the `alarm` that it raises is one."""
+
+    ts: int
+    by: str
+    reason: str = ""
+    alarm: str = ""
+
+
+@record
+class EndSession:
+    """The engine is about to stop."""
+
+    ts: int
 
 
 @record
@@ -238,6 +259,27 @@ class AccountOpened:
 
 
 @record
+class SessionStarted:
+    """An engine works on the account from here on. mode: PAPER or REAL. `limits` and `fees` are described by name and
+    value, as texts; of a user's own schedule or margin rule only the name is known."""
+
+    ts: int
+    version: str
+    mode: str
+    trigger_by: str
+    limits: tuple[tuple[str, str], ...]
+    fees: tuple[str, ...]
+    margin: str = ""
+
+
+@record
+class SessionEnded:
+    """The engine was closed in good order; a session without this was killed."""
+
+    ts: int
+
+
+@record
 class InstrumentAdded:
     """A symbol's scales are fixed from here on."""
 
@@ -254,6 +296,18 @@ class DayStarted:
     day: str
     total_pnl_raw: int
     base_raw: int | None
+
+
+@record
+class Marked:
+    """What ticks have told of a symbol that is or was held: its mark (twice the price), and the extremes of the mark
+    since the last fill. Written at a day's start and a session's end, so that no ticks from before are needed again."""
+
+    ts: int
+    symbol: str
+    mark_raw: int
+    low_raw: int
+    high_raw: int
 
 
 @record
@@ -316,7 +370,8 @@ class ExitFired:
 
 @record
 class ExitRetry:
-    """A fired exit's order ended with something left; the rest is sent at `retry_ns`."""
+    """A fired exit's order ended with something left; the rest is sent at `retry_ns`. With the `attempts` of before:
+    the clock jumped, and `retry_ns` with it."""
 
     ts: int
     risk_id: str
@@ -377,11 +432,14 @@ Command = (
 )
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
-Input = Tick | Command | Report | Wake | AgeQuotes | FeedChanged
+Input = Tick | Command | Report | Wake | ClockJumped | BlockOpening | EndSession | FeedChanged
 Event = (
     AccountOpened
+    | SessionStarted
+    | SessionEnded
     | InstrumentAdded
     | DayStarted
+    | Marked
     | CashMoved
     | OrderDenied
     | CommandDenied

@@ -4,9 +4,10 @@ A dict itemises: each charge by its name. Built-in schedules round half-even to 
 is expensed as it is.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 from livetrade.core.numbers import EXACT, Number, money_raw, number, positive
 from livetrade.core.values import Fill
@@ -31,6 +32,23 @@ class FeeSchedule:
 
     def __call__(self, fill: Fill) -> Decimal:
         raise NotImplementedError
+
+
+def described(rule: Callable[..., Any]) -> tuple[str, ...]:
+    """A schedule (or another rule) as a journal keeps it: its name and, of a built-in schedule, its terms."""
+    name = type(rule).__name__
+    if type(rule) is not _BUILT_IN.get(name):
+        return (getattr(rule, "__qualname__", type(rule).__qualname__),)
+    terms = (getattr(rule, item.name) for item in fields(_BUILT_IN[name]) if item.init)
+    return name, *("" if term is None else str(term) for term in terms)
+
+
+def schedule_of(description: Sequence[str]) -> FeeSchedule | None:
+    """The built-in schedule that is `described` so; None for a user's own."""
+    name, *terms = description
+    kind = _BUILT_IN.get(name)
+    schedule: FeeSchedule | None = None if kind is None else kind(*(term or None for term in terms))
+    return schedule
 
 
 def _round(amount: Decimal) -> Decimal:
@@ -88,5 +106,6 @@ class DefaultFees(FeeSchedule):
         return _DISCOUNT_BROKER(fill) if fill.symbol.startswith(_INDIAN) else Decimal(0)
 
 
+_BUILT_IN: dict[str, type[Any]] = {kind.__name__: kind for kind in (NoFees, FlatFee, PercentFee, DefaultFees)}
 _DISCOUNT_BROKER = PercentFee("0.03", cap=20)
 DEFAULT_FEES = DefaultFees()

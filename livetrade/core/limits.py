@@ -4,9 +4,11 @@ The part of an order that *opens* passes everything; the part that *reduces* its
 loss, value, band, staleness or balance. Working orders count as filled.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product
@@ -44,11 +46,33 @@ class Limits:
                 positive(value.total_seconds() if isinstance(value, timedelta) else value, f"Limits: {item.name}")
 
     @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """What is limited, as names and texts: what a journal keeps, and `limits_of` reads."""
+        given = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return tuple((name, _term(value)) for name, value in given if value not in (None, False))
+
+    @property
     def max_tick_age_ns(self) -> int | None:
         if self.max_tick_age is None:
             return None
         age = self.max_tick_age
         return round((age.total_seconds() if isinstance(age, timedelta) else float(age)) * 1e9)
+
+
+def _term(value: object) -> str:
+    return str(value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def limits_of(terms: Iterable[tuple[str, str]]) -> Limits:
+    """The limits that have these `terms`."""
+    given: dict[str, Any] = dict(terms)
+    if "allow_short" in given:
+        given["allow_short"] = True
+    if "max_tick_age" in given:
+        given["max_tick_age"] = float(given["max_tick_age"])
+    if "max_orders_per_second" in given:
+        given["max_orders_per_second"] = int(given["max_orders_per_second"])
+    return Limits(**given)
 
 
 @record
@@ -71,6 +95,8 @@ class Situation:
     """The symbol's position over all books, working orders counted as filled."""
     day_pnl_raw: int
     sent_last_second: int
+    blocked: str | None = None
+    """Why nothing may be opened for now, or None."""
 
 
 @record
@@ -116,6 +142,8 @@ def _opening_denied(order: Order, opening_raw: int, limits: Limits, now: Situati
         return f"No position to sell: CNC shares of {item.symbol} cannot be sold short"
     if now.halted is not None:
         return "Trading halted" + (f": {now.halted}" if now.halted else "")
+    if now.blocked is not None:
+        return now.blocked
     return (
         _feed_denied(now)
         or _stale(now)

@@ -150,10 +150,21 @@ class Protecting(Ordering):
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.FAILED))
             self._alarm("exit failed", f"{what}; gave up, the position is not protected. {order.reason}")
             return
-        retry_ns = self.ts + SECOND_NS
-        self._emit(ev.ExitRetry(self.ts, risk.risk_id, risk.attempts + 1, retry_ns))
-        self._timer(retry_ns)
+        self._retry_in(SECOND_NS, risk, risk.attempts + 1)
         self._alarm("exit order ended", f"{what}; the rest is sent again in a second. {order.reason}")
+
+    def _retry_in(self, wait_ns: int, risk: RiskOrder, attempts: int) -> None:
+        retry_ns = self.ts + wait_ns
+        self._emit(ev.ExitRetry(self.ts, risk.risk_id, attempts, retry_ns))
+        self._timer(retry_ns)
+
+    def _keep_waiting(self, by_ns: int) -> None:
+        """The clock went ahead by this much at once: a retry waits for as long as it had left, or for its whole second
+        when it was decided in between, as the day rolled."""
+        before = self.ts - by_ns
+        waiting = [risk for bracket in self.brackets.values() for risk in bracket.values() if risk.retry_ns > before]
+        for risk in waiting:
+            self._retry_in(min(risk.retry_ns - before, SECOND_NS), risk, risk.attempts)
 
     def _set_alerts(self, market: Market) -> None:
         alerts = market.alerts

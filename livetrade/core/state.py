@@ -72,6 +72,7 @@ class State:
         "day",
         "day_base_raw",
         "day_bases",
+        "ended_well",
         "equity_history",
         "feed",
         "fill_history",
@@ -81,17 +82,22 @@ class State:
         "market_value_raw",
         "markets",
         "open_orders",
+        "opened",
         "order_history",
         "orders",
         "risks",
         "sent_ns",
         "seq",
+        "session",
         "timezone",
         "zone",
     )
 
     def __init__(self) -> None:
         self.seq = 0
+        self.opened: ev.AccountOpened | None = None
+        self.session: ev.SessionStarted | None = None
+        self.ended_well = True
         self.currency = "INR"
         self.timezone = "UTC"
         self.zone: tzinfo = UTC
@@ -151,6 +157,11 @@ class State:
         if mark_raw > market.high_raw:  # noqa: PLR1730
             market.high_raw = mark_raw
 
+    def mark_between(self, market: Market, low_raw: int, high_raw: int, mark_raw: int) -> None:
+        """What many ticks did to a mark, in one: it went as low and as high as this, and stands there."""
+        for mark in (low_raw, high_raw, mark_raw):
+            self.mark(market, mark)
+
     def _remember_extremes(self, market: Market) -> None:
         """Before a fill: what the marks reached is handed to the books, which keep it until a fill of their own."""
         for book in market.books:
@@ -164,9 +175,17 @@ class State:
         _FOLD[type(event)](self, event)
 
     def _opened(self, event: ev.AccountOpened) -> None:
+        self.opened = event
         self.currency, self.timezone = event.currency, event.timezone
         self.zone = ZoneInfo(event.timezone)
         self.ledger.move_cash(event.cash_raw)
+
+    def _session_started(self, event: ev.SessionStarted) -> None:
+        self.session, self.ended_well = event, False
+        self.feed = ev.FeedChanged(event.ts, FeedState.NONE)
+
+    def _session_ended(self, _: ev.SessionEnded) -> None:
+        self.ended_well = True
 
     def _instrument(self, event: ev.InstrumentAdded) -> None:
         self.instruments[event.instrument.symbol] = event.instrument
@@ -177,6 +196,9 @@ class State:
         self.day_base_raw = event.base_raw
         if event.base_raw is not None:
             self.day_bases.append((event.day, event.base_raw))
+
+    def _marked(self, event: ev.Marked) -> None:
+        self.mark_between(self.markets[event.symbol], event.low_raw, event.high_raw, event.mark_raw)
 
     def _cash(self, event: ev.CashMoved) -> None:
         self.ledger.move_cash(event.amount_raw)
@@ -286,8 +308,11 @@ class State:
 
 _FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.AccountOpened: State._opened,
+    ev.SessionStarted: State._session_started,
+    ev.SessionEnded: State._session_ended,
     ev.InstrumentAdded: State._instrument,
     ev.DayStarted: State._day,
+    ev.Marked: State._marked,
     ev.CashMoved: State._cash,
     ev.OrderDenied: State._denied,
     ev.CommandDenied: State._command_denied,

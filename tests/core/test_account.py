@@ -26,6 +26,7 @@ from livetrade.core.kinds import (
 from livetrade.core.limits import Limits
 from livetrade.core.ordering import base36
 from livetrade.core.protecting import MAX_RETRIES
+from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
 from livetrade.core.venue import Venue
@@ -40,6 +41,7 @@ from tests.core.kit import (
     dec,
     denials,
     kinds,
+    same_state,
     stop,
     target,
     tick,
@@ -1069,7 +1071,7 @@ def test_an_old_quote_opens_nothing() -> None:
 def test_after_a_sleep_every_quote_is_stale_until_its_next_tick() -> None:
     desk = trading()
     desk.pass_time(1)
-    desk.handle(ev.AgeQuotes(desk.ts, "the clocks drifted apart"))
+    desk.handle(ev.ClockJumped(desk.ts, 0, "the clocks drifted apart"))
     assert desk.buy(1).reason == "Stale price: the clocks drifted apart"
     desk.quote(last="549")
     assert desk.buy(1).status is S.FILLED
@@ -1225,7 +1227,7 @@ def test_the_day_rolls_at_midnight_in_the_accounts_zone() -> None:
     assert dec(desk.account.day_pnl_raw) == Decimal(995)
     desk.ts = midnight_after(desk)
     events = desk.wake()
-    assert kinds(events) == ["DayStarted"]
+    assert kinds(events) == ["Marked", "DayStarted"]
     assert desk.account.day_pnl_raw == 0
     events = desk.quote("569.00", "569.10", "569.05", after=3600 * 9)
     assert kinds(events) == ["EquityPoint"]  # the day's first mark, where its P&L counts from
@@ -1296,8 +1298,65 @@ def restarted(desk: Desk, **terms: Any) -> Account:
     account = Account(venue=desk.venue, fees=NoFees(), **terms)
     for event in desk.events:
         account.apply(event)
-    account.resume_timers()
+    account._resume_timers()
     return account
+
+
+def test_a_session_starts_with_its_rules_and_its_notes_and_forgets_the_feed() -> None:
+    desk = trading()
+    desk.handle(ev.FeedChanged(desk.ts, FeedState.LIVE))
+    desk.handle(ev.FeedChanged(desk.ts, FeedState.CLOSED))
+    account = Account(
+        venue=desk.venue, fees=PercentFee("0.03", cap=20), limits=Limits(allow_short=True, max_tick_age=2)
+    )
+    for event in desk.events:
+        account.apply(event)
+    events = account.start_session(desk.ts, "1.0", "PAPER", ["the disk was full"])
+    terms = (("allow_short", "True"), ("max_tick_age", "2"))
+    assert events[0] == ev.SessionStarted(desk.ts, "1.0", "PAPER", "quote", terms, ("PercentFee", "0.03", "20"))
+    assert events[1] == ev.Alarm(desk.ts, "session", "the disk was full")
+    assert account.feed.state is FeedState.NONE
+    assert not account.ended_well
+    assert kinds(account.handle(ev.EndSession(desk.ts))) == ["SessionEnded"]
+    assert account.ended_well
+
+
+def test_a_session_ends_with_the_marks_of_what_was_held() -> None:
+    desk = trading()
+    desk.buy(100)
+    for bid in ("551", "547", "549.50"):
+        desk.quote(bid, "552", "552" if bid == "551" else bid)
+    events = desk.handle(ev.EndSession(desk.ts))
+    assert events[0] == ev.Marked(desk.ts, SBIN.symbol, 2 * 54950, 2 * 54700, 2 * 55200)
+    folded = State()
+    for event in desk.events:
+        folded.apply(event)
+    same_state(desk.account, folded)
+
+
+def test_an_order_of_the_day_is_over_when_the_next_session_is_of_another_day() -> None:
+    desk = trading()
+    desk.buy(10, limit="540")
+    stays = desk.buy(10, limit="540", time_in_force=TimeInForce.GTC)
+    account = restarted(desk)
+    next_day = desk.ts + 86_400 * SECOND
+    account.start_session(next_day, "1.0", "PAPER")
+    assert kinds(account.handle(ev.Wake(next_day))) == ["Expired", "DayStarted"]
+    assert list(account.open_orders) == [stays.client_order_id]
+
+
+def test_while_opening_is_blocked_what_reduces_goes_through() -> None:
+    desk = trading()
+    desk.buy(100)
+    events = desk.handle(ev.BlockOpening(desk.ts, "journal", "Journal unavailable: no", "the journal: no"))
+    assert events == [ev.Alarm(desk.ts, "journal", "the journal: no")]
+    assert desk.buy(1).reason == "Journal unavailable: no"
+    assert desk.sell(40).status == "FILLED"
+    assert desk.handle(ev.BlockOpening(desk.ts, "broker", "Connection lost: asked")) == []
+    desk.handle(ev.BlockOpening(desk.ts, "journal"))
+    assert desk.buy(1).reason == "Connection lost: asked"
+    desk.handle(ev.BlockOpening(desk.ts, "broker"))
+    assert desk.buy(1).status == "FILLED"
 
 
 def test_after_a_restart_stops_still_fire() -> None:

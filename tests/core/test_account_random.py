@@ -164,13 +164,22 @@ class Session:
         message = self._message(kind, which, move, size)
         if message is None:
             return
+        retries = {risk.risk_id: risk.retry_ns for risk in account.risks.values()}
         events = self.desk.handle(message)
+        if isinstance(message, ev.ClockJumped) and not self.venue_terms["latency"]:
+            self._check_jump(message, events, retries)
         if self.live:
             self.exchange.hear(events)
         if account.quarantined.total() > quarantined and self.desk.ts < due:
             assert events == []
         self._check_orders(events, halted)
         self._check_fills(events, held)
+
+    def _check_jump(self, jump: ev.ClockJumped, events: list[ev.Event], retries: dict[str, int]) -> None:
+        for event in events:
+            if isinstance(event, ev.Submit):
+                due = retries[event.order.risk_id or ""]
+                assert due <= jump.ts - jump.by_ns, "a jump of the clock sent an order"
 
     def _check_orders(self, events: list[ev.Event], halted: bool) -> None:
         for event in events:
@@ -222,15 +231,18 @@ class Session:
             return ev.Flatten(ts, symbol) if which < 2 else ev.ClosePosition(ts, symbol, size if which > 4 else None)
         if kind == 15:
             return ev.Halt(ts, "now") if which < 3 else ev.Resume(ts)
+        if kind == 16 and which > 5:
+            self.desk.pass_time(size * size * 100)
+            return ev.ClockJumped(self.desk.ts, self.desk.ts - ts, "slept")
         if kind == 16:
             return (
                 ev.Wake(ts),
                 ev.CancelAll(ts, item.symbol, None),
-                ev.AgeQuotes(ts, "slept"),
+                ev.ClockJumped(ts, 0, "set back"),
                 ev.Transfer(ts, (size - 15) * SBIN.unit * 10**6),
                 ev.FeedChanged(ts, FeedState.RECONNECTING),
                 ev.FeedChanged(ts, FeedState.LIVE),
-            )[which % 6]
+            )[which]
         self.desk.pass_time(size * 5000)
         return ev.Wake(self.desk.ts)
 
@@ -381,4 +393,4 @@ def test_the_sessions_are_worth_their_name() -> None:
                 (dice.randrange(20), dice.randrange(8), dice.randint(-12, 12), dice.randrange(31)) for _ in range(150)
             ]
             seen |= set(kinds(play(terms, steps).desk.events))
-    assert seen >= {kind.__name__ for kind in get_args(ev.Event)} - {"Unknown"}
+    assert seen >= {kind.__name__ for kind in get_args(ev.Event)} - {"SessionStarted", "SessionEnded", "Unknown"}

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livetrade.core.fees import DEFAULT_FEES, FeeSchedule, FlatFee, NoFees, PercentFee, charge
+from livetrade.core.fees import (
+    DEFAULT_FEES,
+    FeeSchedule,
+    FlatFee,
+    NoFees,
+    PercentFee,
+    charge,
+    described,
+    schedule_of,
+)
 from livetrade.core.kinds import OrderSide
 from livetrade.core.numbers import money_raw
 from livetrade.core.records import replaced
@@ -99,3 +108,26 @@ def test_a_schedule_has_to_say_something() -> None:
         FeeSchedule()(a_fill(OrderSide.BUY, 1, 100))
     assert PercentFee(1, cap=2) == PercentFee(1, cap=2)
     assert repr(PercentFee("0.03", cap=20)) == "PercentFee(rate='0.03', cap=20)"
+
+
+@pytest.mark.parametrize(
+    "schedule", [NoFees(), FlatFee("12.50"), FlatFee(3), PercentFee("0.03"), PercentFee(1, cap=20), DEFAULT_FEES]
+)
+def test_a_built_in_schedule_is_read_back_from_its_description(schedule: FeeSchedule) -> None:
+    again = schedule_of(described(schedule))
+    assert type(again) is type(schedule)
+    assert described(again) == described(schedule)  # type: ignore[arg-type]
+    fill = a_fill(OrderSide.BUY, 100, 54900)
+    assert again(fill) == schedule(fill)  # type: ignore[misc]
+
+
+def test_of_another_schedule_only_the_name_is_known() -> None:
+    class Mine(FeeSchedule):
+        """A user's own."""
+
+    def flat(_: Fill) -> Decimal:
+        return Decimal(1)
+
+    for schedule, name in ((Mine(), "Mine"), (flat, "flat"), (FlatFee(1).__call__, "__call__")):
+        assert described(schedule)[0].endswith(name)
+        assert schedule_of(described(schedule)) is None

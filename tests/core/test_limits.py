@@ -18,6 +18,7 @@ from livetrade.core.limits import (
     approve,
     balance_denied,
     instrument_denied,
+    limits_of,
     reckoned_at,
 )
 from livetrade.core.records import replaced
@@ -39,6 +40,7 @@ CALM = Situation(
 LIMITED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ({}, {"halted": ""}, {}, "Trading halted"),
     ({}, {"halted": "lunch"}, {}, "Trading halted: lunch"),
+    ({}, {"blocked": "Journal unavailable: full"}, {}, "Journal unavailable: full"),
     ({}, {"feed": FeedState.FAILED}, {}, "Connection lost: the feed is FAILED"),
     (
         {},
@@ -203,3 +205,28 @@ def test_ages_are_seconds_or_durations() -> None:
     assert Limits(max_tick_age=1.5).max_tick_age_ns == 1_500_000_000
     assert Limits(max_tick_age=timedelta(milliseconds=2)).max_tick_age_ns == 2_000_000
     assert Limits(max_order_value=Decimal(5)) == Limits(max_order_value=5)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(),
+        Limits(allow_short=True),
+        Limits(
+            max_order_quantity=5,
+            max_order_value="1e5",
+            max_position_value=Decimal("2.50"),
+            max_daily_loss=1.5,
+            max_orders_per_second=3,
+            price_band_pct="0.5",
+            max_tick_age=timedelta(seconds=2),
+        ),
+    ],
+)
+def test_limits_are_read_back_from_their_terms(limits: Limits) -> None:
+    again = limits_of(limits.terms)
+    assert again.terms == limits.terms
+    assert again.max_tick_age_ns == limits.max_tick_age_ns
+    assert again.allow_short is limits.allow_short
+    for name, _ in limits.terms[1:-1]:
+        assert Decimal(str(getattr(again, name))) == Decimal(str(getattr(limits, name)))

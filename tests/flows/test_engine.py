@@ -205,7 +205,7 @@ def test_an_engine_that_could_not_be_made_leaves_nothing_behind() -> None:
             with pytest.raises(lt.OrderError):
                 lt.LiveTradingEngine(**{"cash": 1, "name": "bad", **terms})  # type: ignore[arg-type]
         with pytest.raises(lt.JournalError):
-            lt.LiveTradingEngine(1, name="bad", journal="file.db")  # type: ignore[arg-type]
+            lt.LiveTradingEngine(1, name="bad", journal=object())  # type: ignore[arg-type]
         assert set(engines()) == {"owner"}
     assert soon(lambda: not threads_of_engines())
 
@@ -535,7 +535,7 @@ def test_aged_quotes_are_stale_until_their_next_tick() -> None:
         engine.market_buy(SBIN, 10, stop_loss_price=540).result(5)
 
         def age() -> None:
-            engine.account.handle(ev.AgeQuotes(engine.now_ns() + 1, "the clock jumped by +60 s"))
+            engine.account.handle(ev.ClockJumped(engine.now_ns() + 1, 0, "the clock jumped by +60 s"))
 
         engine._read(lambda _: age())
         assert engine.market_buy(SBIN, 1).result(5).message == "Stale price: the clock jumped by +60 s"

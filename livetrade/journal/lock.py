@@ -1,0 +1,92 @@
+"""One writer for each journal: a lock that the operating system holds, and lets go of when its owner dies.
+
+`flock` belongs to an open file and so survives `fork`, which is why a forked child closes its copy. It names the owner
+by the process id that the owner wrote into the file. On a network file system neither the lock nor SQLite's log can be
+relied upon, so a journal is refused there.
+"""
+
+import os
+from pathlib import Path
+
+from livetrade.errors import JournalError
+
+NETWORK = frozenset(
+    [
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "smb2",
+        "smb3",
+        "smbfs",
+    ]
+)
+"""Types of file systems that are somewhere else."""
+
+
+class OwnerLock:
+    """Held from `acquire` until `release`, or until the process ends however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Raises `JournalError` naming the owner's pid when another engine holds it."""
+        try:
+            import fcntl
+        except ImportError:
+            raise JournalError("a journal in a file needs flock, which this system does not have") from None
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(file, 32).decode(errors="replace").strip() or "unknown"
+            os.close(file)
+            if not isinstance(error, BlockingIOError):
+                raise JournalError(f"{self._path} cannot be locked: {error}") from error
+            whose = "an engine of this process" if owner == str(os.getpid()) else f"the process {owner}"
+            raise JournalError(
+                f"{self._path.name.removesuffix('.lock')} is in use by {whose} (pid {owner}); close its engine first"
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._file = file
+
+    def release(self) -> None:
+        """Lets go; in a forked child too, where the parent's lock stays as it is."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def refuse_network(folder: Path) -> None:
+    """Raises `JournalError` for a folder on a network file system, as far as the system tells."""
+    kind = file_system(folder)
+    if kind in NETWORK:
+        raise JournalError(
+            f"{folder} is on a network file system ({kind}), where a journal is not safe; keep it on a local disk"
+        )
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The type of the file system that a folder is on, as Linux tells it; empty where nothing tells."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    place = folder.resolve()
+    best, kind = -1, ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        if (point == place or point in place.parents) and len(point.parts) >= best:  # the last mount on a point counts
+            best, kind = len(point.parts), after.split()[0]
+    return kind

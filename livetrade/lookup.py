@@ -1,0 +1,90 @@
+"""After a restart: what became of the orders that were on their way is asked of the broker, never guessed.
+
+An order that the broker has is brought up to what it says; one that it never got is over; none is sent a second time.
+What was asked of a working order (a cancel, a modification) may be asked again: it says how the order is to be.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from livetrade.core import events as ev
+from livetrade.core.account import Account
+from livetrade.core.kinds import OrderStatus, Product
+from livetrade.core.values import Order
+from livetrade.ports import Broker, Statement
+
+AGAIN = 2.0
+"""Seconds until a broker that did not answer is asked again."""
+
+_log = logging.getLogger("livetrade")
+
+
+async def look_up(
+    broker: Broker, account: Account, take: Callable[[Any], None], send: Callable[[ev.Request], None]
+) -> None:
+    """Returns when every order is known again. Until then nothing is opened.
+
+    take: hands the account an input, stamped now. send: to the broker, once it runs.
+    """
+    if not account.orders:
+        return
+    take(ev.BlockOpening(0, "broker", "Connection lost: the broker is asked what became of earlier orders"))
+    orders = list(account.open_orders.values())
+    statement = await _statement(broker, orders)
+    for order in orders:
+        _settle(account, order, statement, take, send)
+    different = _differences(account, statement.filled)
+    if different:
+        take(ev.Halt(0, f"the broker's fills differ from the journal's: {'; '.join(different)}"))
+    take(ev.BlockOpening(0, "broker"))
+
+
+async def _statement(broker: Broker, orders: list[Order]) -> Statement:
+    while True:
+        try:
+            return await broker.statement(orders)
+        except Exception:  # noqa: BLE001  a port's edge: the broker is asked until it answers
+            _log.exception("the broker did not say what became of %d orders; it is asked again", len(orders))
+        await asyncio.sleep(AGAIN)
+
+
+def _settle(
+    account: Account,
+    order: Order,
+    statement: Statement,
+    take: Callable[[Any], None],
+    send: Callable[[ev.Request], None],
+) -> None:
+    reports = statement.reports.get(order.client_order_id)
+    if reports is None:
+        take(ev.Unknown(0, order.client_order_id, "the broker does not say what became of it"))
+        return
+    if not reports:
+        take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before"))
+        return
+    for report in reports:
+        take(report)
+    now = account.orders[order.client_order_id]
+    if now.status is OrderStatus.PENDING_CANCEL:
+        send(ev.Cancel(account.ts, now.client_order_id))
+    elif now.status is OrderStatus.PENDING_UPDATE and now.pending is not None:
+        send(ev.Modify(account.ts, now.client_order_id, now.pending))
+
+
+def _differences(account: Account, filled: Mapping[tuple[str, Product], int] | None) -> list[str]:
+    """Where the sum of the fills under ids of ours is not what the books hold."""
+    if filled is None:
+        return []
+    ours: dict[tuple[str, Product], int] = {}
+    for book in account.ledger.books.values():
+        key = (book.symbol, book.product)
+        ours[key] = ours.get(key, 0) + book.quantity_raw
+    told = []
+    for symbol, product in sorted(ours.keys() | filled.keys()):
+        have, says = ours.get((symbol, product), 0), filled.get((symbol, product), 0)
+        item = account.instruments.get(symbol)
+        if have != says and item is not None:
+            told.append(f"{symbol} {product}: {item.quantity(says)} at the broker, {item.quantity(have)} here")
+    return told

@@ -1,0 +1,160 @@
+"""A journal's past as DataFrames, read without touching it, while an engine writes it or long after."""
+
+import os
+import warnings
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from livetrade import files
+from livetrade.columns import Exact, View
+from livetrade.core.account import Account
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.frames import instant
+from livetrade.journal.past import FOREVER, Past, check
+from livetrade.journal.rows import unpacked_ticks
+from livetrade.journal.store import EVENTS, TICKS, rows_of
+from livetrade.journal.verify import found_head, reading
+from livetrade.reads import Reads, view_of
+from livetrade.registry import levels_outside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+
+def open_journal(path: str | os.PathLike[str]) -> "OpenedJournal":
+    """Opens a journal for reading: the reads of an engine, `positions(as_of=...)` among them.
+
+    It may be in use; each read shows what has come until then. Of a damaged one the good part is shown, with a warning.
+    Raises `JournalError` for what is no journal or was written by a later version.
+    """
+    return OpenedJournal(path)
+
+
+class OpenedJournal(Reads):
+    """The past of one account; see `open_journal`."""
+
+    def __init__(self, path: str | os.PathLike[str], *, until_ns: int = FOREVER) -> None:
+        self.path = Path(path).expanduser().resolve()
+        self._until_ns = until_ns
+        self._account = Account()
+        self._past = Past(self._account)
+        self.damage = ""
+        """Why what comes after its last event cannot be read; empty while all is well."""
+        self._lock = RLock()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        head, damage = found_head(self.path)
+        with reading(self.path) as connection:
+            checked = check(connection, EVENTS, head.events, self._past.end, self._until_ns)
+            self._past.fold(connection, checked, self._until_ns)
+        self._account.ts = self._past.last_ns
+        if self._account.session is not None:
+            self._account.trigger_by = self._account.session.trigger_by
+        damage = checked.damage or damage
+        if damage and not self.damage:
+            warnings.warn(
+                f"{self.path.name} is damaged: {damage}; what is shown ends with event {self._account.seq:,}",
+                RuntimeWarning,
+                stacklevel=levels_outside(),
+            )
+        self.damage = damage
+
+    def positions(
+        self,
+        *,
+        as_of: "datetime | date | str | pd.Timestamp | None" = None,
+        closed: bool = False,
+        by: Literal["symbol", "strategy", "product"] = "symbol",
+        symbol: str | None = None,
+        exact: Exact = False,
+    ) -> "pd.DataFrame":
+        """As an engine's `positions`, now or as they were at a time in the past: valued at the prices of that moment.
+
+        as_of: what `since` of the other reads takes, included; a date without a time is the whole day.
+        """
+        if as_of is None:
+            return super().positions(closed=closed, by=by, symbol=symbol, exact=exact)
+        view = self._read(view_of)
+        until_ns = instant(as_of, view, "as_of") + (_DAY_NS - 1 if _is_day(as_of) else 0)
+        then = OpenedJournal(self.path, until_ns=until_ns)
+        return then.positions(closed=closed, by=by, symbol=symbol, exact=exact)
+
+    def _read(self, question: Callable[[Account], T]) -> T:
+        with self._lock:
+            if self._until_ns == FOREVER:
+                self._catch_up()
+            return question(self._account)
+
+    def _instrument(self, symbol: str) -> Instrument:
+        zone = self._account.zone
+        return self._account.instruments.get(check_symbol(symbol)) or default_instrument(symbol, zone)
+
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
+        return self._ticks_of(symbol), self._read(view_of)
+
+    def _ticks_of(self, symbol: str) -> dict[str, Any]:
+        import numpy as np
+
+        names = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}
+        parts: dict[str, list[Any]] = {name: [np.empty(0, np.int64)] for name in ("time", *names)}
+        with reading(self.path) as connection:
+            for (data,) in rows_of(connection, TICKS, columns="data"):
+                batch = unpacked_ticks(data)  # type: ignore[arg-type]
+                if symbol not in batch.symbols:
+                    continue
+                chosen = np.frombuffer(batch.codes, np.int32) == batch.symbols.index(symbol)
+                given, received = (np.frombuffer(batch.figures[f"{n}_ns"], np.int64) for n in ("time", "received"))
+                parts["time"].append(np.where(given == 0, received, given)[chosen])
+                for name, figure in names.items():
+                    parts[name].append(np.frombuffer(batch.figures[figure], np.int64)[chosen])
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    def export_all(self, folder: str | os.PathLike[str], *, exact: bool = False) -> list[Path]:
+        """Writes orders, fills, ticks and equity into a folder, each as Parquet and CSV; gives back the files.
+
+        exact: exact decimals in place of floats. Raises `ImportError` where pyarrow is missing.
+        """
+        from tqdm.auto import tqdm
+
+        target = Path(folder).expanduser()
+        target.mkdir(parents=True, exist_ok=True)
+        tables: dict[str, Callable[[Exact], pd.DataFrame]] = {
+            "orders": lambda exact: self.orders(exact=exact),
+            "fills": lambda exact: self.fills(exact=exact),
+            "equity": lambda exact: self.equity(exact=exact),
+            "ticks": self._all_ticks,
+        }
+        written: list[Path] = []
+        for name, table in tqdm(tables.items(), desc="export", unit="table", leave=False):
+            written += files.export(target / f"{name}.parquet", {name: table("arrow" if exact else False)})
+            written += files.export(target / f"{name}.csv", {name: table(exact)})
+        return written
+
+    def _all_ticks(self, exact: Exact) -> "pd.DataFrame":
+        import pandas as pd
+
+        tables = [self.ticks(symbol, exact=exact) for symbol in self.symbols or ["NONE"]]
+        return pd.concat(tables).sort_index(kind="stable")
+
+    @property
+    def symbols(self) -> list[str]:
+        """What it has prices or orders of."""
+        return self._read(lambda account: sorted(account.instruments))
+
+    def __repr__(self) -> str:
+        return self._read(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
+
+
+_DAY_NS = 86_400 * 10**9
+
+
+def _is_day(as_of: object) -> bool:
+    if isinstance(as_of, str):
+        return ":" not in as_of and as_of != "now"
+    return isinstance(as_of, date) and not isinstance(as_of, datetime)

@@ -1,0 +1,183 @@
+"""What a step causes outside waits here until its events are durable: requests to a broker, answers, callbacks.
+
+While the journal cannot be written, protection comes first. Opening orders are refused, and so are those that wait
+here: they never left. What reduces a position is sent all the same, with an alarm, and is written when that works
+again. Answers do not wait either, and say that nothing is saved; callbacks wait.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from livetrade.answers import Answers
+from livetrade.core import events as ev
+from livetrade.core.account import Account
+from livetrade.core.values import Order
+from livetrade.journal import Journal
+from livetrade.usercode import Callbacks
+
+STALLED_BEATS = 40
+"""A commit that is not done after so many beats of the engine (2 s) means that the disk does not answer. Beats and not
+seconds: a process that was stopped for a while blames nobody."""
+
+_log = logging.getLogger("livetrade")
+Answer = Callable[[], None]
+
+
+class _Step:
+    __slots__ = ("answer", "events", "released")
+
+    def __init__(self, events: Sequence[ev.Event], answer: Answer | None) -> None:
+        self.events = events
+        self.answer = answer
+        self.released = False
+
+
+class Outbox:
+    """Lives on the engine's thread.
+
+    take: hands the account an input, stamped with the engine's time. requests: where a broker finds what is asked of
+    it; None where the venue is simulated, and the account asks it itself.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        journal: Journal,
+        answers: Answers,
+        callbacks: tuple[Callbacks, Callbacks],
+        take: Callable[[ev.BlockOpening | ev.Report], object],
+        requests: deque[ev.Request] | None,
+    ) -> None:
+        self._account = account
+        self._journal = journal
+        self._answers = answers
+        self._on_fill, self._on_order = callbacks
+        self._take = take
+        self._requests = requests
+        self._steps: deque[_Step] = deque()
+        self._oldest: _Step | None = None
+        self._beats = 0
+        self._empty: asyncio.Event | None = None
+        self.fault = ""
+        """Why the journal cannot be written; empty while it can."""
+
+    def __len__(self) -> int:
+        """How many steps are not safe yet."""
+        return len(self._steps)
+
+    def put(self, events: Sequence[ev.Event], answer: Answer | None = None) -> None:
+        """Takes the events of one step, in order, and what is to be told when they are durable."""
+        step = _Step(events, answer)
+        self._steps.append(step)
+        self._journal.append(events, partial(self._durable, step))
+        if self.fault:
+            self._release(step)
+
+    async def emptied(self, seconds: float) -> None:
+        """Returns when everything is safe, or cannot be for now, or after so many seconds."""
+        self._empty = asyncio.Event()
+        self._told_if_empty()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), seconds)
+
+    def _told_if_empty(self) -> None:
+        if self._empty is not None and (self.fault or not self._steps):
+            self._empty.set()
+
+    # ── the journal's state ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def look(self) -> None:
+        """Can the journal be written? Acts when the answer is another than before."""
+        fault = self._journal.fault() or self._stalled()
+        if bool(fault) is bool(self.fault):
+            return
+        self.fault = fault
+        if not fault:
+            self._block("")
+            return
+        self._block(
+            f"the journal cannot be written: {fault}; opening orders are refused, what reduces a position is sent"
+        )
+        for step in tuple(self._steps):
+            self._release(step)
+        self._told_if_empty()
+
+    def beat(self) -> None:
+        """A regular look, counted."""
+        oldest = self._steps[0] if self._steps else None
+        self._beats = self._beats + 1 if oldest is self._oldest else 0
+        self._oldest = oldest
+        if self.fault or oldest is not None:
+            self.look()
+
+    def _stalled(self) -> str:
+        return "its disk does not answer" if self._steps and self._beats >= STALLED_BEATS else ""
+
+    def _block(self, alarm: str) -> None:
+        """Opening orders are refused while there is a fault, and no success is confirmed."""
+        reason = self._answers.unsaved = f"Journal unavailable: {self.fault}" if self.fault else ""
+        self._take(ev.BlockOpening(0, "journal", reason, alarm))
+
+    # ── what a step causes ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _durable(self, step: _Step) -> None:
+        self._steps.popleft()  # they become durable in their order
+        for event in step.events:
+            if isinstance(event, ev.Filled):
+                self._on_fill(event.fill)
+        for order in self._changed(step):
+            self._on_order(order)
+        self._release(step)
+        self._told_if_empty()
+
+    def _release(self, step: _Step) -> None:
+        """All but the callbacks, once."""
+        if step.released:
+            return
+        step.released = True
+        for event in step.events:
+            if isinstance(event, ev.Submit | ev.Modify | ev.Cancel):
+                self._request(event)
+            elif isinstance(event, ev.Alarm):
+                _log.warning("%s: %s", event.kind, event.message)
+        self._answers.orders_changed(self._changed(step))
+        if step.answer is not None:
+            step.answer()
+
+    def _request(self, request: ev.Request) -> None:
+        if self.fault and not isinstance(request, ev.Cancel) and _opens(request):
+            self._refuse(request)
+            return
+        if self._requests is not None:
+            self._requests.append(request)
+        if self.fault and isinstance(request, ev.Submit):
+            self._block(f"sent before it could be journaled: {request.order!r}")
+
+    def _refuse(self, request: ev.Submit | ev.Modify) -> None:
+        """It never left. A simulated order has been executed already: it stands, and is not confirmed."""
+        reason = self._answers.unsaved
+        if self._requests is None:
+            return
+        if isinstance(request, ev.Submit):
+            self._take(ev.Rejected(0, request.order.client_order_id, reason))
+        else:
+            self._take(ev.RequestRejected(0, request.client_order_id, reason))
+
+    def _changed(self, step: _Step) -> list[Order]:
+        """The orders that a step's events are about, as they are now."""
+        orders = self._account.orders
+        return [orders[order_id] for order_id in dict.fromkeys(map(_order_id, step.events)) if order_id in orders]
+
+
+def _opens(request: ev.Submit | ev.Modify) -> bool:
+    return bool(request.order.opening_raw if isinstance(request, ev.Submit) else request.change.opening_raw)
+
+
+def _order_id(event: ev.Event) -> str:
+    if isinstance(event, ev.Submit | ev.OrderDenied):
+        return event.order.client_order_id
+    return event.fill.client_order_id if isinstance(event, ev.Filled) else getattr(event, "client_order_id", None) or ""

@@ -1,0 +1,166 @@
+"""Every read, written once: an account as DataFrames and single values.
+
+All of it stands on three methods: `_read(question)`, `_read_ticks(symbol)` and `_instrument(symbol)`. So an account
+needs neither a stream nor an engine to be read. What comes out becomes `Decimal`s and DataFrames here, off the engine's
+thread.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+
+from livetrade import files, frames, portfolio
+from livetrade.columns import Exact, View
+from livetrade.core.account import Account
+from livetrade.core.instruments import Instrument
+from livetrade.core.numbers import at, money
+from livetrade.core.values import Order, Position
+from livetrade.errors import OrderError
+from livetrade.terms import Filters, spelled_out
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+When = datetime | str | None
+
+
+class Reads(ABC):
+    """What can be read of any account."""
+
+    @abstractmethod
+    def _read(self, question: Callable[[Account], T]) -> T:
+        """Asks the account between two events. What `question` gives back must not be changed by anybody later."""
+
+    @abstractmethod
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
+        """The latest ticks of a symbol, in columns."""
+
+    @abstractmethod
+    def _instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol. Raises `OrderError` for a malformed symbol."""
+
+    # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def positions(
+        self,
+        *,
+        closed: bool = False,
+        by: Literal["symbol", "strategy", "product"] = "symbol",
+        symbol: str | None = None,
+        exact: Exact = False,
+    ) -> "pd.DataFrame":
+        """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`."""
+        label = portfolio.LABELS.get(by)
+        if label is None:
+            raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
+        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), view_of(account)))
+        kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
+        return frames.positions(kept, view, by=by, exact=exact)
+
+    @spelled_out
+    def orders(
+        self,
+        *,
+        open: bool = False,  # noqa: A002
+        exact: Exact = False,
+        **where: Unpack[Filters],
+    ) -> "pd.DataFrame":
+        """One row an order, refused ones included; `open=True` keeps those that may still fill.
+
+        Filters: symbol, strategy, tag, since, until (dates, datetimes, texts; since="today" works).
+        """
+        columns, view = self._read(lambda account: (account.order_history.copy(), view_of(account)))
+        return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
+
+    @spelled_out
+    def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row a fill, indexed by time. Filters as `orders`."""
+        columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
+        return frames.fills(columns, view, frames.Where(**where), exact=exact)
+
+    @spelled_out
+    def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too."""
+        rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
+        return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
+
+    @spelled_out
+    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
+        columns, view = self._read(lambda account: (account.equity_history.copy(), view_of(account)))
+        return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
+
+    def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
+        """The latest ticks of a symbol, indexed by time: symbol, bid, ask, last, volume (at least the last 50,000)."""
+        item = self._instrument(symbol)
+        columns, view = self._read_ticks(item.symbol)
+        return frames.ticks(columns, item, view, frames.Where(since=since, until=until), exact=exact)
+
+    def bars(
+        self, symbol: str, freq: str = "1min", *, since: When = None, until: When = None, exact: Exact = False
+    ) -> "pd.DataFrame":
+        """Open, high, low, close and volume of the latest ticks of a symbol; left-labelled, empty bars left out."""
+        item = self._instrument(symbol)
+        columns, view = self._read_ticks(item.symbol)
+        return frames.bars(columns, item, view, frames.Where(since=since, until=until), freq, exact=exact)
+
+    @spelled_out
+    def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
+        fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
+        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
+
+    def export(self, path: str | Path, since: When = None) -> list[Path]:
+        """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
+
+        `.xlsx`: one file, a sheet for each. `.parquet` and `.csv`: a file for each, its name added to `path`'s.
+        """
+        tables = {
+            "positions": self.positions(closed=True),
+            "orders": self.orders(since=since),
+            "fills": self.fills(since=since),
+            "risk_orders": self.risk_orders(since=since),
+            "equity": self.equity(since=since),
+            "round_trips": self.round_trips(since=since),
+        }
+        return files.export(path, tables)
+
+    # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def position(self, symbol: str) -> Position:
+        """What is held of a symbol; never None, falsy when flat."""
+        item = self._instrument(symbol)
+        return self._read(lambda account: portfolio.position(account, item, account.markets.get(item.symbol)))
+
+    def order(self, client_order_id: str) -> Order | None:
+        """An order by its id, as it stands; None when there is none."""
+        return self._read(lambda account: account.orders.get(client_order_id))
+
+    @property
+    def cash(self) -> Decimal:
+        return money(self._read(lambda account: account.ledger.cash_raw))
+
+    def now(self) -> datetime:
+        """The engine's time, in its time zone."""
+        return self._read(lambda account: at(account.ts, account.zone))
+
+    def pnl(self, by: str | None = None, *, exact: bool = False) -> "pd.Series[Any]":
+        """The portfolio's figures as a Series, or total P&L by "strategy", "tag", "symbol" or "date".
+
+        The parts sum to `total_pnl`. Floats, or Decimals with `exact=True`.
+        """
+        if by is None:
+            return frames.series(self._read(portfolio.PortfolioPnl.of).as_dict(), "pnl", exact=exact)
+        if by not in portfolio.PARTS:
+            raise OrderError(f"pnl: by must be one of {', '.join(map(repr, portfolio.PARTS))}, not {by!r}")
+        parts = self._read(portfolio.PARTS[by])
+        decimals = {key: money(raw) for key, raw in parts.items()}
+        return frames.series(decimals, "total_pnl", index=by, exact=exact)
+
+
+def view_of(account: Account) -> View:
+    return View(account.zone, account.seq, account.ts)
