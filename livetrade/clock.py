@@ -29,8 +29,8 @@ class Clock:
     it. A wall clock that was set back is not followed; the lead over it stays, until it is set forward.
     """
 
-    # `watch` only ever raises the clock: one that is ahead gets no more trust, and runs slower by itself. So a thread
-    # that was held up before its reading shows too little, never what others must take back.
+    # `watch` only ever raises the clock: one that is ahead gets no more trust, and runs slower by itself. Whoever was
+    # held up with an older pace shows less than others, never more, and no thread sees the clock run back.
 
     def __init__(self, wall: Callable[[], int] = time_ns, monotonic: Callable[[], int] = monotonic_ns) -> None:
         self._wall = wall
@@ -41,7 +41,7 @@ class Clock:
         self._pace = (time - now, now + TRUST_NS)
 
     def now_ns(self) -> int:
-        offset, trusted = self._pace  # before the reading: a newer one may be lower for times before its look
+        offset, trusted = self._pace  # first: for times before its look a newer pace may show less
         now = self._monotonic()
         return now + offset if now <= trusted else now + offset - (now - trusted >> SLEW)
 

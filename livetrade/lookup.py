@@ -1,7 +1,8 @@
 """After a restart: what became of the orders that were on their way is asked of the broker, never guessed.
 
 An order that the broker has is brought up to what it says; one that it never got is over; none is sent a second time.
-What was asked of a working order (a cancel, a modification) may be asked again: it says how the order is to be.
+What was asked of a working order (a cancel, a modification) may be asked again: it says how the order is to be. Orders
+of this session (an exit may fire as the engine opens) wait for the broker to run, and it is not asked about them.
 """
 
 import asyncio
@@ -31,10 +32,12 @@ async def look_up(
     if not account.orders:
         return
     take(ev.BlockOpening(0, "broker", "Connection lost: the broker is asked what became of earlier orders"))
-    orders = list(account.open_orders.values())
+    assert account.session is not None
+    since_ns = account.session.ts
+    orders = [order for order in account.open_orders.values() if order.created_ns < since_ns]
     statement = await _statement(broker, orders)
     for order in orders:
-        _settle(account, order, statement, take, send)
+        _settle(account, order, statement, since_ns, take, send)
     different = _differences(account, statement.filled)
     if different:
         take(ev.Halt(0, f"the broker's fills differ from the journal's: {'; '.join(different)}"))
@@ -54,6 +57,7 @@ def _settle(
     account: Account,
     order: Order,
     statement: Statement,
+    since_ns: int,
     take: Callable[[Any], None],
     send: Callable[[ev.Request], None],
 ) -> None:
@@ -65,12 +69,23 @@ def _settle(
         take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before"))
         return
     for report in reports:
-        take(report)
+        if not _is_old_answer(order, report):
+            take(report)
     now = account.orders[order.client_order_id]
+    if now.requested_ns >= since_ns:
+        return  # asked in this session, it waits for the broker to run
     if now.status is OrderStatus.PENDING_CANCEL:
         send(ev.Cancel(account.ts, now.client_order_id))
     elif now.status is OrderStatus.PENDING_UPDATE and now.pending is not None:
         send(ev.Modify(account.ts, now.client_order_id, now.pending))
+
+
+def _is_old_answer(order: Order, report: ev.Report) -> bool:
+    """Whether a report may answer an earlier request than the one that is on its way: a refusal does not say what it
+    refuses, and the same terms may be asked for twice. Without it that request is asked again, which does no harm."""
+    if isinstance(report, ev.Modified):
+        return (report.quantity_raw, report.limit_raw, report.trigger_raw) in order.confirmed
+    return isinstance(report, ev.RequestRejected)
 
 
 def _differences(account: Account, filled: Mapping[tuple[str, Product], int] | None) -> list[str]:

@@ -20,6 +20,7 @@ from livetrade.inbox import Inbox
 from tests.support import soon
 
 SBIN = Instrument("NSE:SBIN-EQ")
+START_NS = 1_772_423_100 * 10**9
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Served:
 
     def __post_init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.inbox = Inbox(self.loop, self._take, self._batch)
+        self.inbox = Inbox(self.loop, self._take, self._batch, count(START_NS).__next__)
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _take(self, tick: Tick) -> None:
@@ -83,6 +84,18 @@ def test_eight_threads_lose_nothing_and_keep_their_order(served: Served) -> None
     for poster in range(1, posters + 1):
         own = [raw % 1_000_000 for raw in served.taken if raw // 1_000_000 == poster]
         assert own == list(range(1, each + 1))
+
+
+def test_a_tick_is_stamped_by_the_clock_as_it_is_posted() -> None:
+    served = Served()
+    stamps: list[int] = []
+    served.on_tick = lambda tick: stamps.append(tick.received_ns)
+    for item in (tick(1), lambda: None, tick(2)):
+        served.inbox.post(item)
+    served.inbox._clock = lambda: 0  # time goes on until they are taken
+    served.inbox.drain_all(60)
+    assert stamps == [START_NS, START_NS + 1]
+    served.stop()
 
 
 def test_a_question_waits_for_its_own_posts_and_for_nobody_elses() -> None:

@@ -25,7 +25,10 @@ def run_cell(source: str, namespace: dict[str, object]) -> None:
         asyncio.run(result)
 
 
-def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_of_the_readme_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     for block in BLOCKS:
         run_cell(block, namespace)

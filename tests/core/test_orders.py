@@ -1,11 +1,10 @@
 """The life of an order: every state has an answer to every report, and their order does not matter."""
 
+from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from livetrade.core import events as ev
 from livetrade.core.kinds import OrderSide, OrderStatus, PriceSource
@@ -43,15 +42,17 @@ def filled(order: Order, quantity: int, execution: str = "E1") -> Order:
 
 def test_the_table_answers_for_every_state() -> None:
     assert set(TABLE) == set(S)
-    assert all(TABLE[state] == {} for state in FINAL)
+    assert {state for state in S if not TABLE[state]} == {S.INITIALIZED, S.DENIED}, "what was never sent is never told"
 
 
 @pytest.mark.parametrize("said", SAID, ids=lambda said: type(said).__name__)
 @pytest.mark.parametrize("state", S)
-@pytest.mark.parametrize("filled_raw", [0, 30])
+@pytest.mark.parametrize("filled_raw", [0, 30, 100])
 @pytest.mark.parametrize("pending", [None, CHANGE])
 def test_every_state_and_every_report(said: Any, state: S, filled_raw: int, pending: Change | None) -> None:
     if (state is S.PARTIALLY_FILLED and not filled_raw) or (state is S.ACCEPTED and filled_raw):
+        return
+    if (state is S.FILLED) is not (filled_raw == 100):
         return
     order = an_order(status=state, filled_raw=filled_raw, pending=pending, limit_raw=54900)
     new = told(order, said)
@@ -107,6 +108,26 @@ def test_a_modification_from_elsewhere_keeps_what_was_approved() -> None:
     assert (order.quantity_raw, order.opening_raw, order.margin_raw) == (120, 100, 9)
 
 
+def test_what_is_asked_for_may_go_to_and_fro() -> None:
+    """A confirmation counts while its terms are asked for, or when they are new; said again, it reverts nothing."""
+    order = an_order(status=S.ACCEPTED, limit_raw=54900)
+    for limit, late in ((54800, 54800), (54900, 54800), (54800, 54900), (54700, 54900)):
+        order = told(order, ev.Modify(2, "A1", Change(100, limit, None, 100, limit)))
+        order = told(order, ev.Modified(2, "A1", 100, limit, None))
+        assert after(order, ev.Modified(2, "A1", 100, late, None)) is None
+        assert (order.status, order.limit_raw, order.margin_raw, order.pending) == (S.ACCEPTED, limit, limit, None)
+    order = told(order, ev.Modify(2, "A1", Change(100, 54650, None, 100, 54650)))
+    assert after(order, ev.Modified(2, "A1", 100, 54800, None)) is None, "that was answered before"
+
+
+def test_a_modification_that_seemed_refused_keeps_what_was_approved() -> None:
+    order = told(told(an_order(status=S.ACCEPTED, opening_raw=100, margin_raw=9), SAID[0]), SAID[8])
+    confirmed, elsewhere = told(order, SAID[7]), told(order, ev.Modified(3, "A1", 120, None, None))
+    assert (order.opening_raw, order.margin_raw, order.pending) == (100, 9, None)
+    assert (confirmed.quantity_raw, confirmed.opening_raw, confirmed.margin_raw) == (80, 80, 500)
+    assert (elsewhere.quantity_raw, elsewhere.opening_raw, elsewhere.margin_raw) == (120, 100, 9)
+
+
 def test_of_two_requests_one_may_be_turned_down() -> None:
     """Which one is not said: the order waits for the answer to the other, with the larger of both terms blocked."""
     order = told(told(an_order(status=S.ACCEPTED), SAID[0]), SAID[1])
@@ -132,6 +153,30 @@ def test_fills_of_a_larger_quantity_may_come_before_its_confirmation() -> None:
     exact = filled(told(an_order(status=S.ACCEPTED), ev.Modify(2, "A1", larger)), 100)
     assert told(exact, ev.RequestRejected(3, "A1", "it is over")).status is S.FILLED
     assert told(exact, ev.Canceled(3, "A1")).status is S.FILLED
+
+
+def test_a_late_confirmation_of_more_takes_a_filled_order_back() -> None:
+    whole = filled(an_order(), 100)
+    more = ev.Modified(3, "A1", 200, None, None)
+    assert told(whole, more).status is S.PARTIALLY_FILLED
+    ended = told(whole, ev.Canceled(3, "A1", "done"))
+    assert (ended.status, ended.ended, ended.reason) == (S.FILLED, S.CANCELED, "")
+    assert after(ended, ev.Expired(4, "A1")) is None
+    assert told(ended, more).status is S.CANCELED
+    assert filled(told(ended, more), 100, "E2").status is S.FILLED
+
+
+@pytest.mark.parametrize("unknown", [S.UNKNOWN, S.PENDING_UPDATE, S.PENDING_CANCEL])
+def test_a_refusal_tells_what_became_of_an_unknown_request(unknown: S) -> None:
+    order = told(an_order(status=unknown, pending=None if unknown is S.PENDING_CANCEL else CHANGE), SAID[8])
+    assert (order.status, order.pending) == (S.ACCEPTED, None)
+
+
+def test_an_order_found_again_still_waits_for_its_modification() -> None:
+    order = told(told(an_order(status=S.ACCEPTED), SAID[0]), SAID[10])
+    assert order.status is S.UNKNOWN
+    assert told(order, SAID[2]).status is S.PENDING_UPDATE
+    assert filled(order, 10).status is S.PENDING_UPDATE
 
 
 # ── the order of reports ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,11 +211,31 @@ def test_reports_in_any_order_end_the_same(fills: list[int], ending: type | None
         assert outcome(list(reports)) == expected
 
 
-@given(st.data(), st.lists(st.integers(1, 25), max_size=4), st.sampled_from([None, ev.Canceled, ev.Expired]))
-def test_duplicated_and_late_reports_end_the_same(data: st.DataObject, fills: list[int], ending: type | None) -> None:
-    reports = orderly(fills, ending)
-    shuffled = data.draw(st.permutations(reports + data.draw(st.lists(st.sampled_from(reports), max_size=6))))
-    assert outcome(list(shuffled)) == outcome(reports)
+REFUSED = ev.RequestRejected(0, "A1", "no")
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ([ev.Canceled(0, "A1", "done")], S.CANCELED),
+        ([REFUSED, REFUSED], S.PARTIALLY_FILLED),
+        ([REFUSED, REFUSED, ev.Expired(0, "A1", "late")], S.EXPIRED),
+    ],
+)
+def test_a_confirmed_and_a_refused_request_end_the_same(answers: list[Any], status: S) -> None:
+    """More is asked for and a cancel is on its way; the refusal of the cancel may come twice."""
+    asked = told(told(an_order(), ev.Modify(2, "A1", Change(200, None, None, 200, 900))), ev.Cancel(2, "A1"))
+    reports = [ev.Accepted(0, "A1", "V1"), ev.Modified(0, "A1", 200, None, None), 100, 50, *answers]
+    for order in {folded(asked, several) for several in permutations(reports)}:
+        assert (order.status, order.quantity_raw, order.filled_raw, order.margin_raw) == (status, 200, 150, 900)
+        assert (order.pending, order.venue_order_id) == (None, "V1")
+
+
+def folded(order: Order, several: Iterable[Any]) -> Order:
+    """The order after reports, of which a number is an execution of that quantity."""
+    for said in several:
+        order = filled(order, said, f"E{said}") if isinstance(said, int) else told(order, said)
+    return order
 
 
 def test_a_fill_has_the_figures_of_its_order_before_it() -> None:

@@ -227,3 +227,40 @@ def test_asyncio_is_patched_only_on_request(fresh_kernel: Any) -> None:
         "async def buy(): return await engine.market_buy('NSE:SBIN-EQ', 2)\nassert asyncio.run(buy()).success"
     )
     assert printed(fresh_kernel, "engine.position('NSE:SBIN-EQ').quantity") == "3"
+
+
+KEPT_ENGINE = """
+import livetrade as lt
+engine = lt.LiveTradingEngine(journal={path!r}, cash={cash})
+stream = engine.stream
+"""
+EVERYTHING = """
+frames = (engine.positions, engine.orders, engine.fills, engine.risk_orders, engine.equity)
+away = ["distance", "distance_pct"]  # there is no price yet to be away from
+told = [frame(exact=True).drop(columns=away, errors="ignore").to_csv() for frame in frames]
+told.append(engine.pnl(exact=True).to_csv())
+"""
+
+
+def test_a_killed_kernel_loses_nothing(fresh_kernel: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "kept.journal")
+    fresh_kernel.run(KEPT_ENGINE.format(path=path, cash=500_000))
+    fresh_kernel.run(
+        "stream.update('NSE:SBIN-EQ', bid='548.95', ask='549.00', last='549.00')\n"
+        "await engine.market_buy('NSE:SBIN-EQ', 100, stop_loss_price='545.00', take_profit_price='560.00')\n"
+        "await engine.limit_buy('NSE:SBIN-EQ', 10, '540.00', time_in_force='GTC', client_order_id='rests')\n"
+        "await engine.market_sell('NSE:SBIN-EQ', 30)\n"
+        "stream.update('NSE:SBIN-EQ', bid='551.20', ask='551.25', last='551.20')\n"
+        "await engine.transfer(1000)\n"
+    )
+    fresh_kernel.run(EVERYTHING)
+    before = printed(fresh_kernel, "told")
+    fresh_kernel.kill()
+
+    fresh_kernel.run(KEPT_ENGINE.format(path=path, cash=None) + EVERYTHING)
+    assert printed(fresh_kernel, "told") == before
+    assert "did not end in good order" in printed(fresh_kernel, "engine.health()['alarms']")[0]
+    fresh_kernel.run("stream.update('NSE:SBIN-EQ', bid='544.90', ask='545.00', last='544.90')")
+    assert printed(fresh_kernel, "engine.fills()['source'].tolist()[-1]") == "STOP_LOSS"
+    assert printed(fresh_kernel, "engine.orders(open=True).index.tolist()") == ["rests"]
+    fresh_kernel.run("engine.close()")
