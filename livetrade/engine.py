@@ -85,6 +85,12 @@ class LiveTradingEngine(Surface):
     Raises `OrderError` for wrong arguments, `FeedError`, `JournalError`.
     """
 
+    # What it runs on; a simulation puts its own time and no threads in their place.
+    _new_loop = staticmethod(asyncio.new_event_loop)
+    _new_clock = Clock
+    _new_thread = Thread
+    _new_user_thread = UserThread
+
     def __init__(
         self,
         cash: Number | None = None,
@@ -119,10 +125,10 @@ class LiveTradingEngine(Surface):
         self.account = Account(venue=venue, limits=limits, fees=fees, margin=margin, trigger_by=trigger_by)
         self._make_parts()
 
-        registry.close_namesake(name)
         self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
-        self.stream.register(*instruments)
         try:
+            registry.close_namesake(name)
+            self.stream.register(*instruments)
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
         except BaseException:
@@ -137,7 +143,7 @@ class LiveTradingEngine(Surface):
         self._close_lock = Lock()
         self._closed = Event()
         self._answers = Answers(self.account)
-        self._user = UserThread(f"livetrade-{self.name}-user", self._on_idle)
+        self._user = self._new_user_thread(f"livetrade-{self.name}-user", self._on_idle)
         self._on_fill = Callbacks(self._user)
         self._on_order = Callbacks(self._user)
         self._watchers: tuple[Callable[[], None], ...] = ()
@@ -152,14 +158,14 @@ class LiveTradingEngine(Surface):
         self._recorded = start_ns is not None
         self._start_ns = start_ns or 0
         self._feed_ended = False
-        self._clock = Clock()
+        self._clock = self._new_clock()
         self._meter = Meter(self._clock.now_ns)
         self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._loop = asyncio.new_event_loop()
+        self._loop = self._new_loop()
         self._inbox = Inbox(self._loop, self._take_posted_tick, self._after_batch, self._clock.now_ns)
-        self._thread = Thread(target=self._run, name=f"livetrade-{self.name}", daemon=True)
+        self._thread = self._new_thread(target=self._run, name=f"livetrade-{self.name}", daemon=True)
         self._started: Future[None] = Future()
 
     def _reopen(self, cash: Number | None, fees: Fees, limits: Limits | None, margin: Margin | None) -> None:

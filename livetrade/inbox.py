@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Event, RLock, get_ident, local
-from time import monotonic, perf_counter, time_ns
+from time import monotonic, perf_counter
 from typing import TypeVar
 
 from livetrade.core.ticks import Tick
@@ -35,7 +35,7 @@ class Inbox:
         loop: asyncio.AbstractEventLoop,
         take: Callable[[Tick], None],
         after_batch: Job,
-        clock: Callable[[], int] = time_ns,
+        clock: Callable[[], int],
     ) -> None:
         self._loop = loop
         self._take = take

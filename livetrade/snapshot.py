@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic, time_ns
+from time import monotonic
 from typing import Any
 
 from livetrade.core.account import Account
@@ -19,7 +19,7 @@ class Meter:
     """How late the engine runs by its own `clock`, over its last few thousand batches, and how many ticks it takes a
     second."""
 
-    def __init__(self, clock: Callable[[], int] = time_ns) -> None:
+    def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
         self.ticks = 0
         self.worst_stall_ms = 0.0

@@ -1,7 +1,7 @@
 """The one rule for good and bad prices: `merge(quote, update)`.
 
-What an update leaves out stays as it was. A bad update changes nothing at all: it is answered with the reason it is
-counted under, and the last good quote stands.
+What an update leaves out stays as it was, unless it says that it is whole. A bad update changes nothing at all: it is
+answered with the reason it is counted under, and the last good quote stands.
 """
 
 from livetrade.core.kinds import OrderSide, PriceSource
@@ -14,11 +14,12 @@ BACKWARD = "backward"
 DUPLICATE = "duplicate"
 
 
-def merge(quote: Tick | None, update: Tick) -> Tick | str:
+def merge(quote: Tick | None, update: Tick) -> Tick | str:  # noqa: PLR0911  one answer for each way to be bad
     """The quote after `update`, or the reason why the update is not believed.
 
     - A crossed pair given together, or a negative figure, is refused whole.
     - One new side that passes the old other side makes the old side unknown until it comes.
+    - A side that a whole update leaves out is unknown from then on.
     - Times are compared per source, and only where the source gives them: equal ones are ordinary, a backward one or
       an exact copy with the same time is refused.
     """
@@ -37,6 +38,8 @@ def merge(quote: Tick | None, update: Tick) -> Tick | str:
         return CROSSED
     if quote is None:
         return update if bid or ask or last else EMPTY
+    if update.whole and not (bid or ask or last):
+        return EMPTY
     time, before = update.time_ns, quote.time_ns
     if time or before or quote.seen:
         if time > before > 0 and update.source == quote.source:
@@ -45,7 +48,7 @@ def merge(quote: Tick | None, update: Tick) -> Tick | str:
             reason = _misplaced_in_time(quote, update)
             if reason:
                 return reason
-    if (
+    if update.whole or (
         bid
         and ask
         and (last or not quote.last_raw)
@@ -73,14 +76,15 @@ def _misplaced_in_time(quote: Tick, update: Tick) -> str | None:
 
 
 def _same_figures(quote: Tick, update: Tick) -> bool:
-    return (
-        update.bid_raw in (0, quote.bid_raw)
-        and update.ask_raw in (0, quote.ask_raw)
-        and update.last_raw in (0, quote.last_raw)
-        and update.volume_raw in (None, quote.volume_raw)
-        and update.bid_size_raw in (None, quote.bid_size_raw)
-        and update.ask_size_raw in (None, quote.ask_size_raw)
+    pairs = (
+        (update.bid_raw or None, quote.bid_raw or None),
+        (update.ask_raw or None, quote.ask_raw or None),
+        (update.last_raw or None, quote.last_raw or None),
+        (update.volume_raw, quote.volume_raw),
+        (update.bid_size_raw, quote.bid_size_raw),
+        (update.ask_size_raw, quote.ask_size_raw),
     )
+    return all(new == old or (new is None and not update.whole) for new, old in pairs)
 
 
 def _filled_in(quote: Tick, update: Tick) -> Tick:

@@ -27,6 +27,7 @@ class Tick:
         "source",
         "time_ns",
         "volume_raw",
+        "whole",
     )
     missed: int = 0
 
@@ -42,6 +43,7 @@ class Tick:
         bid_size_raw: int | None = None,
         ask_size_raw: int | None = None,
         source: str = "",
+        whole: bool = False,
     ) -> None:
         self.instrument = instrument
         self.received_ns = received_ns
@@ -53,6 +55,7 @@ class Tick:
         self.bid_size_raw = bid_size_raw
         self.ask_size_raw = ask_size_raw
         self.source = source
+        self.whole = whole  # an update that tells all there is: what it leaves out is gone, not as it was
         self.seen: dict[str, int] | None = None  # the last given time of each other source
 
     @property

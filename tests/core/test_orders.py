@@ -62,6 +62,7 @@ def test_every_state_and_every_report(said: Any, state: S, filled_raw: int, pend
         return
     assert new.updated_ns == 2
     assert (new.client_order_id, new.filled_raw) == ("A1", filled_raw)
+    assert new.venue_order_id == (said.venue_order_id if isinstance(said, ev.Accepted) else None)
     if not isinstance(said, ev.Cancel | ev.Modify | ev.Accepted | ev.Triggered | ev.Unknown):
         waits = isinstance(said, ev.RequestRejected) and state is S.PENDING_CANCEL and pending
         assert new.pending is (pending if waits else None)
@@ -166,17 +167,13 @@ def test_a_late_confirmation_of_more_takes_a_filled_order_back() -> None:
     assert filled(told(ended, more), 100, "E2").status is S.FILLED
 
 
-@pytest.mark.parametrize("unknown", [S.UNKNOWN, S.PENDING_UPDATE, S.PENDING_CANCEL])
-def test_a_refusal_tells_what_became_of_an_unknown_request(unknown: S) -> None:
-    order = told(an_order(status=unknown, pending=None if unknown is S.PENDING_CANCEL else CHANGE), SAID[8])
-    assert (order.status, order.pending) == (S.ACCEPTED, None)
-
-
-def test_an_order_found_again_still_waits_for_its_modification() -> None:
-    order = told(told(an_order(status=S.ACCEPTED), SAID[0]), SAID[10])
-    assert order.status is S.UNKNOWN
-    assert told(order, SAID[2]).status is S.PENDING_UPDATE
+def test_a_modification_of_unknown_outcome_waits_for_its_answer() -> None:
+    order = told(told(an_order(status=S.ACCEPTED), SAID[0]), ev.Unknown(3, "A1", "timeout"))
+    assert (order.status, order.pending) == (S.UNKNOWN, CHANGE)
+    assert told(order, ev.Accepted(4, "A1")).status is S.PENDING_UPDATE
     assert filled(order, 10).status is S.PENDING_UPDATE
+    refused = told(order, ev.RequestRejected(4, "A1", "no"))
+    assert (refused.status, refused.pending) == (S.ACCEPTED, None)
 
 
 # ── the order of reports ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -174,3 +174,16 @@ def test_a_buy_meets_the_ask_and_a_sell_the_bid(known: dict[str, int], buy: Any,
 
 def test_without_a_quote_nothing_is_met() -> None:
     assert touch(None, OrderSide.BUY) is None
+
+
+def test_what_a_whole_update_leaves_out_is_gone() -> None:
+    after = merge(complete(), update(ask_raw=99, whole=True))
+    assert figures(after) == (0, 99, 0, None, None, None)
+    assert merge(complete(), update(whole=True)) == "empty"
+    assert merge(complete(), update(bid_raw=3, ask_raw=2, whole=True)) == "crossed"
+
+
+def test_a_whole_update_of_the_same_moment_is_a_copy_only_where_nothing_is_gone() -> None:
+    quote = complete(time_ns=5)
+    assert merge(quote, complete(time_ns=5, whole=True)) == "duplicate"
+    assert figures(merge(quote, update(bid_raw=100, last_raw=101, time_ns=5, whole=True)))[:3] == (100, 0, 101)

@@ -1,0 +1,336 @@
+"""One journal, lived through by one trading process after another, and what must be true of it each time one dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+import livetrade as lt
+from livetrade.core import events as ev
+from livetrade.core.account import Account
+from livetrade.core.kinds import ExitStatus, OrderStatus
+from livetrade.core.numbers import money
+from livetrade.core.state import State
+from livetrade.core.values import FINAL, Fill, Order
+from livetrade.encoding import Decoder
+from livetrade.journal.rows import unpacked_steps
+from livetrade.journal.store import EVENTS, rows_of
+from livetrade.journal.verify import reading, verify
+from livetrade.opened import OpenedJournal
+from tests.crash.trader import CASH, picture
+from tests.crash.venue import Exchange
+from tests.support import picture as account_picture
+from tests.support import soon
+
+TRADER = Path(__file__).with_name("trader.py")
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Ack:
+    life: int
+    what: str
+    figures: dict[str, Any]
+
+
+@dataclass
+class Trial:
+    """The traders of one seed, on one journal. exchange: None trades on paper."""
+
+    folder: Path
+    seed: int
+    exchange: Exchange | None = None
+    acks: list[Ack] = field(default_factory=list)
+    kills: int = 0
+    lives: int = 0
+    opened_after: list[float] = field(default_factory=list)
+    """Seconds from the start of a process until its engine answered."""
+    opened: OpenedJournal | None = None
+    watched: set[str] = field(default_factory=set)
+    """The exits that the journal had armed when the last process died."""
+
+    def __post_init__(self) -> None:
+        self.path = self.folder / "crash.journal"
+        self.errors = self.folder / "stderr"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            tail = self.errors.read_text().splitlines()[-15:] if self.errors.exists() else []
+            error.add_note(f"seed {self.seed}, life {self.lives}, everything is in {self.folder}")
+            error.add_note("\n".join(("the last that the traders said on stderr:", *tail)))
+        if self.exchange is not None:
+            self.exchange.close()
+
+    # ── lives ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def life(self, *, orders: int = 0, wrap: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+        """A trading process. However it ends, it has ended then, and what it left behind is looked at."""
+        self.lives += 1
+        port = self.exchange.port if self.exchange is not None else 0
+        command = [*wrap, sys.executable, "-W", "error", TRADER, str(port), self.path, str(self.seed), str(orders)]
+        began = time.monotonic()
+        with self._told.open("xb") as told, self.errors.open("ab") as errors:
+            process = subprocess.Popen(command, stdout=told, stderr=errors, stdin=subprocess.DEVNULL)
+        self._began = began
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+        self._listen()
+        self.look()
+
+    @property
+    def _told(self) -> Path:
+        return self.folder / f"told.{self.lives}"
+
+    def until_open(self, process: subprocess.Popen[bytes]) -> None:
+        soon(lambda: process.poll() is not None or b"\n" in self._told.read_bytes(), "the engine never answered")
+        assert process.poll() is None, f"it ended by itself, with {process.returncode}"
+        self.opened_after.append(time.monotonic() - self._began)
+
+    def kill(self, dice: Random) -> None:
+        """A life that ends at a random moment: as it starts or recovers, right after, or as it trades."""
+        with self.life() as process:
+            if dice.random() < 0.25:
+                _pass(process, dice.uniform(0, 0.5))
+            else:
+                self.until_open(process)
+                _pass(process, dice.uniform(0, 0.03 if dice.random() < 0.3 else 0.6))
+            process.kill()
+            assert process.wait(PATIENCE) == -signal.SIGKILL, f"it ended by itself, with {process.returncode}"
+        self.kills += 1
+
+    def kill_at(self, calls: str, number: int) -> str:
+        """A life that ends as one of its threads makes its n-th system call of a kind; gives back which that was."""
+        log = self.folder / f"calls.{self.lives + 1}"
+        inject = f"inject={calls}:signal=SIGKILL:when={number}"
+        wrap = ["strace", "-f", "--seccomp-bpf", "-y", "-o", os.fspath(log), "-e", f"trace={calls}", "-e", inject]
+        with self.life(wrap=wrap) as process:
+            assert process.wait(PATIENCE) == -signal.SIGKILL, f"call {number} did not end it: {process.returncode}"
+        self.kills += 1
+        made = [line for line in log.read_text().splitlines() if "(" in line]
+        return made[-1].split(maxsplit=1)[1]
+
+    def end_well(self, orders: int = 25) -> None:
+        """A life that comes to rest, is closed, and leaves the books as they must be."""
+        with self.life(orders=orders) as process:
+            assert process.wait(PATIENCE) == 0, f"it failed with {process.returncode}"
+        assert self._told.read_text().endswith("\nEND\n")
+        assert "Traceback" not in self.errors.read_text(), "an engine or a trader had an error"
+        self.check_books()
+
+    # ── what it told ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _listen(self) -> None:
+        whole = self._told.read_text().rpartition("\n")[0]  # a line that was cut off has told nothing
+        for line in whole.splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == "OPEN":
+                self._recovered(json.loads(rest))
+            elif kind == "ACK":
+                what, _, figures = rest.partition(" ")
+                self.acks.append(Ack(self.lives, what, json.loads(figures)))
+
+    def _recovered(self, known: dict[str, Any]) -> None:
+        """What an engine said it knew when it opened, against all that had been acknowledged before."""
+        if self.opened is None:
+            self.opened = lt.open_journal(self.path)
+        for ack in self.acks:
+            _hold(ack, known["orders"].get(ack.figures["name"]), "the engine that went on")
+        risks = self._read(lambda account: account.risks)
+        for risk_id in self.watched - set(known["armed"]):
+            assert risks[risk_id].status is not ExitStatus.ARMED, f"{risk_id} was armed, and the engine forgot it"
+
+    # ── what it left behind ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, question: Any) -> Any:
+        assert self.opened is not None
+        return self.opened._read(question)
+
+    def look(self) -> None:
+        """Holds the journal against every acknowledgement so far, as it stands: before anybody is asked anything."""
+        if self.opened is None:
+            assert not self.acks
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            table = self.opened.orders()
+        verdict = verify(self.path)
+        assert verdict.whole, verdict
+        orders = self._read(lambda account: account.orders)
+        risks = self._read(lambda account: list(account.risks.values()))
+        armed = {(risk.symbol, str(risk.pct)) for risk in risks}
+        assert list(table.index) == list(orders)
+        for ack in self.acks:
+            name = ack.figures["name"]
+            _hold(ack, picture(orders.get(name)), "the journal")
+            if ack.what == "modify" and ack.figures["success"]:
+                _hold_terms(ack, orders[name])
+            if ack.what == "stop" and ack.figures["success"]:
+                assert (ack.figures["symbol"], ack.figures["pct"]) in armed, f"lost: {ack}"
+        self.watched = {risk.risk_id for risk in risks if risk.status is ExitStatus.ARMED}
+
+    def check_books(self) -> None:
+        """Nothing is on its way any more: the journal must say what the exchange does, and add up."""
+        account = self._read(lambda account: account)
+        fills = [fill for fill in account.fill_history.columns["fill"] if isinstance(fill, Fill)]
+        assert len({fill.execution_id for fill in fills}) == len(fills), "an execution was counted twice"
+        _check_sums(account, fills)
+        check_exits(self.path)
+        assert account.halted is None
+        assert {alarm.kind for alarm in account.alarms} <= {"session", "exit order ended"}, list(account.alarms)
+        assert account_picture(account) == account_picture(lt.open_journal(self.path)._account)
+        assert account.ended_well
+        if self.exchange is not None:
+            self.exchange.look(lambda exchange: _check_exchange(exchange, account, fills))
+
+    def summary(self) -> str:
+        account = self._read(lambda account: account)
+        orders = [ack for ack in self.acks if ack.what == "order"]
+        opened = max(self.opened_after, default=0)
+        line = (
+            f"seed {self.seed}: {self.kills} kills, {account.seq:,} events, {len(account.orders):,} orders, "
+            f"{len(account.fill_history.columns['fill']):,} fills, {len(self.acks):,} acknowledgements "
+            f"({len({ack.figures['name'] for ack in orders}):,} orders), "
+            f"open {opened:.2f} s after its start at the latest"
+        )
+        return line if self.exchange is None else f"{line}, {self.exchange.lost:,} reports that nobody heard"
+
+
+def _pass(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Lets a life go on for so long; it must not end by itself."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _hold(ack: Ack, order: dict[str, Any] | None, whose: str) -> None:
+    """An order as it stands against what was acknowledged of it: it may have come further; nothing is taken back."""
+    told = ack.figures
+    if told["name"] is None:
+        return
+    wrong = f"life {ack.life} acknowledged {ack.what} {told}; {whose} has {order}"
+    assert order is not None, f"lost: {wrong}"
+    assert "Duplicate id" not in told["message"], wrong
+    if told["status"] in FINAL:
+        kept = ("status", "filled", "value")
+        assert [order[name] for name in kept] == [told[name] for name in kept], f"changed: {wrong}"
+    else:
+        assert order["filled"] >= told["filled"], f"lost fills: {wrong}"
+    if ack.what == "order" and told["success"]:
+        assert order["status"] not in ("SUBMITTED", "DENIED", "REJECTED", "UNKNOWN"), f"not confirmed: {wrong}"
+        assert told["limit"] is not None or told["filled"] == told["quantity"], f"not done: {wrong}"
+    if ack.what == "cancel" and told["success"]:
+        assert order["status"] == "CANCELED", f"not canceled: {wrong}"
+
+
+def _hold_terms(ack: Ack, order: Order) -> None:
+    """The terms of a modification that was acknowledged were confirmed, or were the order's from the first."""
+    first = order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw)
+    terms = ack.figures["quantity"], ack.figures["limit"], None
+    assert terms in (first, *order.confirmed), f"lost: {ack}, the journal has {order!r}"
+
+
+def _check_sums(account: Account, fills: Sequence[Fill]) -> None:
+    """Cash and positions, reckoned anew from the fills alone."""
+    spent, held = Decimal(0), Counter[str]()
+    for fill in fills:
+        spent += fill.side.sign * fill.value + fill.fees
+        held[fill.symbol] += fill.side.sign * fill.quantity_raw
+    ledger = account.ledger
+    assert money(ledger.cash_raw) == CASH - spent
+    for symbol, market in account.markets.items():
+        assert market.position_raw == held[symbol], symbol
+    assert (
+        ledger.cash_raw + account.market_value_raw
+        == ledger.put_in_raw + ledger.realized_raw + account.unrealized_raw - ledger.fees_raw
+    )
+
+
+def _check_exchange(exchange: Exchange, account: Account, fills: Sequence[Fill]) -> None:
+    assert not exchange.faults
+    doubled = {name: count for name, count in exchange.submissions.items() if count > 1}
+    assert not doubled, f"submitted more than once: {doubled}"
+    ours = [(fill.execution_id, fill.client_order_id, fill.quantity_raw, fill.price_raw) for fill in fills]
+    theirs = [(done.name, done.order.name, done.quantity, done.price) for done in exchange.executions]
+    assert sorted(ours) == sorted(theirs), set(ours) ^ set(theirs)
+    net = exchange.positions()
+    for symbol, market in account.markets.items():
+        assert market.position_raw == net.get(symbol, 0), symbol
+    for name, placed in exchange.orders.items():
+        order = account.orders.get(name)
+        assert order is not None, f"{placed} was sent and is not in the journal"
+        assert (order.quantity_raw, order.limit_raw) == (placed.quantity, placed.limit), f"{placed}: {order!r}"
+        assert order.is_open is placed.working, f"{placed}: {order!r}"
+    for name, order in account.orders.items():
+        if name not in exchange.orders:
+            assert order.status is OrderStatus.DENIED or "never got it" in order.reason, f"it never came: {order!r}"
+
+
+# ── exits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def steps_of(path: Path) -> Iterator[Sequence[ev.Event]]:
+    """All events of a journal, step by step."""
+    decoder, seq = Decoder(), 0
+    with reading(path) as connection:
+        for _, last, _, _, data in rows_of(connection, EVENTS):
+            for step in unpacked_steps(data, seq + 1, decoder):  # type: ignore[arg-type]
+                yield step.events
+                seq += len(step.events)
+            assert seq == last
+
+
+def check_exits(path: Path) -> None:
+    """An exit ends for a reason: its position has ended, another exit of it fired, or it was replaced."""
+    state = State()
+    for events in steps_of(path):
+        before = {key: book.quantity_raw for key, book in state.ledger.books.items()}
+        for event in events:
+            state.apply(event)
+        for event in events:
+            if isinstance(event, ev.ExitEnded):
+                risk = state.risks[event.risk_id]
+                key = (risk.strategy, risk.symbol, risk.product)
+                now = state.ledger.books[key].quantity_raw
+                ended = not now or now * before.get(key, 0) < 0 or _went_through_zero(events, risk.symbol)
+                assert ended or (event.status is ExitStatus.CANCELED and _replaced(events, state, risk.risk_id)), risk
+        for key, bracket in state.brackets.items():
+            assert state.ledger.books[key].quantity_raw, f"{bracket} protects nothing"
+
+
+def _went_through_zero(events: Sequence[ev.Event], symbol: str) -> bool:
+    sides = {event.fill.side for event in events if isinstance(event, ev.Filled) and event.fill.symbol == symbol}
+    return len(sides) == 2
+
+
+def _replaced(events: Sequence[ev.Event], state: State, risk_id: str) -> bool:
+    old = state.risks[risk_id]
+    book = (old.strategy, old.symbol, old.product)
+    for event in events:
+        if isinstance(event, ev.ExitFired):
+            risk, fits = state.risks[event.risk_id], event.risk_id != risk_id
+        elif isinstance(event, ev.ExitArmed):
+            risk, fits = event.risk, event.risk.kind is old.kind and event.risk.risk_id != risk_id
+        else:
+            continue
+        if fits and (risk.strategy, risk.symbol, risk.product) == book:
+            return True
+    return False
