@@ -6,9 +6,13 @@
                   ├──> REJECTED│
                   └──> UNKNOWN └──> CANCELED, EXPIRED
 
-A venue may say things twice, late, or in another order, so every state has an answer to every report, and a report that
-tells nothing new leaves the order as it is. What has filled is decided by the executions alone: a late fill still
-counts in a canceled order, and one that is wholly filled is FILLED whatever else was said.
+A venue may say things twice, late, or in another order. So an order keeps each fact it is told, once and in whatever
+state it comes: the venue's id, the trigger, an execution by its id, a confirmed modification by its terms, what ended
+it. Its state is what these facts add up to, and a report that tells no new one leaves the order as it is.
+
+What has filled is decided by the executions alone: a late fill still counts in a canceled order, and one that is wholly
+filled is FILLED whatever else was said, until a larger quantity is confirmed. A refusal does not say what it refuses:
+it answers the request that is on its way, and a confirmation that comes after all still counts.
 """
 
 from typing import assert_never
@@ -27,74 +31,91 @@ from livetrade.core.events import (
 )
 from livetrade.core.kinds import OrderStatus
 from livetrade.core.records import replaced
-from livetrade.core.values import Fill, Order
+from livetrade.core.values import Change, Fill, Order, Terms
 
 S = OrderStatus
 Said = Modify | Cancel | Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown
 """All that moves an order, apart from its executions."""
 
-_CLOSING = {Canceled: S.CANCELED, Expired: S.EXPIRED, Rejected: S.REJECTED}
-_OPEN = {**_CLOSING, Modify: S.PENDING_UPDATE, Cancel: S.PENDING_CANCEL}
+_ENDS = {Canceled: S.CANCELED, Expired: S.EXPIRED, Rejected: S.REJECTED}
+_SETTLING = (Modified, *_ENDS)
+_OPEN = {**_ENDS, Modify: S.PENDING_UPDATE, Cancel: S.PENDING_CANCEL}
+
+
+def _facts(status: OrderStatus) -> dict[type, OrderStatus]:
+    return dict.fromkeys((Accepted, Triggered, Modified), status)
+
 
 TABLE: dict[OrderStatus, dict[type, OrderStatus]] = {
     S.INITIALIZED: {},
-    S.SUBMITTED: {**_OPEN, Unknown: S.UNKNOWN, Accepted: S.ACCEPTED, Triggered: S.ACCEPTED, Modified: S.ACCEPTED},
-    S.ACCEPTED: {**_OPEN, Triggered: S.ACCEPTED, Modified: S.ACCEPTED},
-    S.PARTIALLY_FILLED: {**_OPEN, Triggered: S.PARTIALLY_FILLED, Modified: S.PARTIALLY_FILLED},
+    S.SUBMITTED: {**_OPEN, **_facts(S.ACCEPTED), Unknown: S.UNKNOWN},
+    S.ACCEPTED: {**_OPEN, **_facts(S.ACCEPTED)},
+    S.PARTIALLY_FILLED: {**_OPEN, **_facts(S.PARTIALLY_FILLED)},
     S.PENDING_UPDATE: {
-        **_CLOSING,
+        **_ENDS,
+        **_facts(S.PENDING_UPDATE),
         Unknown: S.UNKNOWN,
         Cancel: S.PENDING_CANCEL,
         Modified: S.ACCEPTED,
         RequestRejected: S.ACCEPTED,
-        Triggered: S.PENDING_UPDATE,
     },
     S.PENDING_CANCEL: {
-        **_CLOSING,
+        **_ENDS,
+        **_facts(S.PENDING_CANCEL),
         Unknown: S.UNKNOWN,
-        Modified: S.PENDING_CANCEL,
         RequestRejected: S.ACCEPTED,
-        Triggered: S.PENDING_CANCEL,
     },
-    S.UNKNOWN: {**_CLOSING, Accepted: S.ACCEPTED, Modified: S.ACCEPTED, Triggered: S.UNKNOWN, Cancel: S.PENDING_CANCEL},
+    S.UNKNOWN: {
+        **_ENDS,
+        **_facts(S.ACCEPTED),
+        Triggered: S.UNKNOWN,
+        Cancel: S.PENDING_CANCEL,
+        RequestRejected: S.ACCEPTED,
+    },
     S.DENIED: {},
-    S.FILLED: {},
-    S.CANCELED: {},
-    S.REJECTED: {},
-    S.EXPIRED: {},
+    S.FILLED: {**dict.fromkeys(_ENDS, S.FILLED), **_facts(S.FILLED), Modified: S.PARTIALLY_FILLED},
+    S.CANCELED: _facts(S.CANCELED),
+    S.REJECTED: _facts(S.REJECTED),
+    S.EXPIRED: _facts(S.EXPIRED),
 }
 """From each state, the state after a request or a report; what is not listed changes nothing."""
-
-
-_SETTLES = (Modified, RequestRejected, Canceled, Expired, Rejected)
-"""After one of these no modification is on its way."""
 
 
 def after(order: Order, said: object) -> OrderStatus | None:
     """The state of `order` after a request or report, or None when it tells nothing new."""
     status = TABLE[order.status].get(type(said))
-    if status is None:
-        return order.status if _first_names(order, said) else None
-    if isinstance(said, RequestRejected) and order.status is S.PENDING_CANCEL and order.pending is not None:
-        status = S.PENDING_UPDATE  # two requests were on their way, and one answer is still to come
-    elif isinstance(said, _SETTLES) and order.filled_raw >= getattr(said, "quantity_raw", order.quantity_raw):
-        status = S.FILLED
-    elif status is S.ACCEPTED and order.filled_raw:
-        status = S.PARTIALLY_FILLED
-    return None if status is order.status and _is_known(order, said) else status
+    if status is None or _is_known(order, said, status):
+        return None
+    if _settles(order, said):
+        if order.filled_raw >= getattr(said, "quantity_raw", order.quantity_raw):
+            return S.FILLED
+        if order.ended is not None:
+            return order.ended
+    elif status is S.ACCEPTED and order.pending is not None:
+        return S.PENDING_UPDATE
+    return S.PARTIALLY_FILLED if status is S.ACCEPTED and order.filled_raw else status
 
 
-def _first_names(order: Order, said: object) -> bool:
-    """A late acceptance still tells the venue's own id."""
-    sent = order.status not in (S.INITIALIZED, S.DENIED)
-    return sent and isinstance(said, Accepted) and bool(said.venue_order_id and not order.venue_order_id)
+def _is_known(order: Order, said: object, status: OrderStatus) -> bool:
+    """Whether the order was told the same before."""
+    match said:
+        case Accepted():
+            return status is order.status and not (said.venue_order_id and not order.venue_order_id)
+        case Triggered():
+            return order.triggered
+        case Modified():
+            terms = _terms(said)
+            return terms in order.confirmed and (order.pending is None or _terms(order.pending) != terms)
+        case Rejected() | Canceled() | Expired():
+            return order.ended is not None
+    return False
 
 
-def _is_known(order: Order, said: object) -> bool:
-    if isinstance(said, Modified):
-        terms = (said.quantity_raw, said.limit_raw, said.trigger_raw)
-        return order.pending is None and terms == (order.quantity_raw, order.limit_raw, order.trigger_raw)
-    return isinstance(said, Triggered) and order.triggered
+def _settles(order: Order, said: object) -> bool:
+    """Whether no modification is on its way any more: of two requests, a refusal answers only one."""
+    if isinstance(said, RequestRejected):
+        return order.status is not S.PENDING_CANCEL or order.pending is None
+    return isinstance(said, _SETTLING)
 
 
 def with_fill(order: Order, fill: Fill) -> Order:
@@ -104,7 +125,7 @@ def with_fill(order: Order, fill: Fill) -> Order:
     if fill.quantity_raw >= order.working_raw:
         status = S.FILLED
     elif status in (S.SUBMITTED, S.ACCEPTED, S.UNKNOWN):
-        status = S.PARTIALLY_FILLED
+        status = S.PARTIALLY_FILLED if order.pending is None else S.PENDING_UPDATE
     return replaced(
         order,
         status=status,
@@ -113,6 +134,7 @@ def with_fill(order: Order, fill: Fill) -> Order:
         fees_raw=order.fees_raw + fill.fees_raw,
         executions=order.executions | {fill.execution_id},
         triggered=order.trigger_raw is not None,
+        pending=None if status is S.FILLED else order.pending,
         reason="" if status is S.FILLED else order.reason,
         updated_ns=fill.time_ns,
     )
@@ -123,13 +145,14 @@ def with_news(order: Order, said: Said, status: OrderStatus) -> Order:
     changes: dict[str, object] = {"status": status, "updated_ns": said.ts}
     match said:
         case Modify():
-            changes |= {"requested_ns": said.ts, "pending": said.change}
+            changes |= {"requested_ns": said.ts, "pending": said.change, "last_change": said.change}
         case Cancel():
             changes["requested_ns"] = said.ts
         case Accepted():
             changes["venue_order_id"] = said.venue_order_id or order.venue_order_id
         case Rejected() | Canceled() | Expired():
-            changes |= {"reason": said.reason or order.reason, "pending": None}
+            reason = "" if status is S.FILLED else said.reason or order.reason
+            changes |= {"reason": reason, "pending": None, "ended": _ENDS[type(said)]}
         case Unknown():
             changes["reason"] = said.reason or order.reason
         case RequestRejected():
@@ -145,7 +168,7 @@ def with_news(order: Order, said: Said, status: OrderStatus) -> Order:
 
 
 def _new_terms(order: Order, said: Modified) -> dict[str, object]:
-    approved = order.pending or order
+    approved = _approved(order, said)
     return {
         "quantity_raw": said.quantity_raw,
         "limit_raw": said.limit_raw,
@@ -153,5 +176,18 @@ def _new_terms(order: Order, said: Modified) -> dict[str, object]:
         "opening_raw": approved.opening_raw,
         "margin_raw": approved.margin_raw,
         "pending": None,
-        "asked_raw": order.asked_raw or (order.quantity_raw, order.limit_raw, order.trigger_raw),
+        "asked_raw": order.asked_raw or _terms(order),
+        "confirmed": (*order.confirmed, _terms(said)),
     }
+
+
+def _approved(order: Order, said: Modified) -> Order | Change:
+    """What was approved of new terms: that of the modification they confirm, even one that seemed refused."""
+    asked = order.last_change
+    if asked is not None and (order.pending is not None or _terms(asked) == _terms(said)):
+        return asked
+    return order
+
+
+def _terms(of: Order | Change | Modified) -> Terms:
+    return of.quantity_raw, of.limit_raw, of.trigger_raw

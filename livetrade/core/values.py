@@ -34,6 +34,10 @@ class ExitTerm:
     amount_raw: int | None = None
 
 
+Terms = tuple[int, int | None, int | None]
+"""Quantity, limit and trigger of an order."""
+
+
 @record
 class Change:
     """The terms of an order after a modification."""
@@ -77,8 +81,8 @@ class Order:
     """How much of the quantity was approved as opening; the rest reduces."""
     margin_raw: int = 0
     """Money that the opening part blocks while it works."""
-    asked_raw: tuple[int, int | None, int | None] | None = None
-    """Quantity, limit and trigger as first asked, once a modification changed them."""
+    asked_raw: Terms | None = None
+    """The terms as first asked, once a modification changed them."""
     pending: "Change | None" = None
     """A modification that is on its way."""
     reference_raw: int = 0
@@ -89,6 +93,12 @@ class Order:
     filled_value_raw: int = 0
     fees_raw: int = 0
     executions: frozenset[str] = frozenset()
+    ended: OrderStatus | None = None
+    """What the venue said ended it; its status is FILLED all the same when it is wholly filled."""
+    last_change: "Change | None" = None
+    """The last modification asked: it may be confirmed after it seemed to be turned down."""
+    confirmed: tuple[Terms, ...] = ()
+    """The terms of each modification that was confirmed; a confirmation counts once."""
 
     @property
     def symbol(self) -> str:
