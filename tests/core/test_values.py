@@ -171,6 +171,21 @@ def test_quantities_that_cannot_stand_in_an_order(item: Instrument, value: Any, 
         item.quantity_raw(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "raw"), [(0, 0), ("12", 12), ("12.0", 12), (Decimal("0.5"), None), ("0.00000001", None)]
+)
+def test_a_shown_size_may_be_zero_and_one_that_is_too_fine_is_not_given(value: Any, raw: int | None) -> None:
+    assert SBIN.size_raw(value) == raw
+    assert COIN.size_raw(value) == int(Decimal(value).scaleb(8))
+
+
+@pytest.mark.parametrize(("value", "reason"), [(-1, "negative"), ("nan", "not_a_number"), (10**19, "out_of_range")])
+def test_a_size_that_is_none_is_refused(value: Any, reason: str) -> None:
+    with pytest.raises(PriceError) as refused:
+        SBIN.size_raw(value)
+    assert refused.value.reason == reason
+
+
 def test_value_is_price_times_quantity_times_multiplier() -> None:
     assert a_fill(OrderSide.BUY, 3, 71000, instrument=GOLD).value == Decimal("21300.00")
 
