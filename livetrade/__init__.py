@@ -8,6 +8,9 @@ engine = lt.LiveTradingEngine(500_000, stream)
 success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_price="545.00")
 """
 
+from livetrade.adapters.fyers.candles import history, quotes
+from livetrade.adapters.fyers.feed import FyersFeed
+from livetrade.adapters.fyers.instruments import instruments
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed, read_ticks
 from livetrade.adapters.simulated import SimulatedFeed
@@ -44,6 +47,7 @@ __all__ = [
     "FileJournal",
     "Fill",
     "FlatFee",
+    "FyersFeed",
     "Instrument",
     "JournalError",
     "LedgerError",
@@ -71,6 +75,9 @@ __all__ = [
     "Tick",
     "TimeInForce",
     "enable_nested_asyncio",
+    "history",
+    "instruments",
     "open_journal",
+    "quotes",
     "read_ticks",
 ]

@@ -50,6 +50,8 @@ class Answers:
         self._waiting: dict[str, list[Waiting]] = {}
         self.unsaved = ""
         """Why nothing is saved now; then no success is confirmed."""
+        self.when_safe: Callable[[Callable[[], None]], None] = _at_once
+        """Runs what it is given once all that has happened so far is durable; the outbox's."""
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -62,21 +64,24 @@ class Answers:
         return Counter(who for waiting in self.all() for who in waiting.handle.awaited_by)
 
     def take(self, command: ev.Command, events: Sequence[ev.Event], handle: OrderHandle, now_ns: int) -> None:
-        """Answers a command whose events are durable, or keeps its handle until its orders have come to rest."""
+        """Answers a command that the account has just taken, or keeps its handle until its orders have come to rest."""
         denied = next((event for event in events if isinstance(event, ev.CommandDenied)), None)
         if denied is not None:
             order = self._account.orders.get(denied.client_order_id or "")
             self._answer(handle, OrderResult(False, denied.reason, order))
             return
-        ids, settled, done = _awaited_by(command, events)
-        told = _told(command)
-        books = [(e.strategy, e.symbol, e.product) for e in events if isinstance(e, ev.ClosePending) and e.quantity_raw]
+        others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
+        ids, settled, done = _awaited_by(command, events, others)
         if ids:
-            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books), told)
+            books = _still_to_close(command, events)
+            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books), _told(command))
         else:
-            self._answer(handle, OrderResult(True, told, None))
+            self._answer(handle, OrderResult(True, _told(command), None))
 
     def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
+        self.when_safe(partial(self._tell, handle, result))
+
+    def _tell(self, handle: OrderHandle, result: OrderResult) -> None:
         if result.success and self.unsaved:
             message = f"{NOT_CONFIRMED}: {result.message}, but this is not saved. {self.unsaved}; do not send it again"
             result = OrderResult(False, message, result.order)
@@ -136,10 +141,25 @@ class Answers:
                 self._waiting[order_id] = rest
             else:
                 self._waiting.pop(order_id, None)
-        self._answer(waiting.handle, _result(orders, waiting, why))
+        if closing:
+            symbols = ", ".join(dict.fromkeys(symbol for _, symbol, _ in waiting.books))
+            result = OrderResult(
+                False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1]
+            )
+        else:
+            result = _result(orders, waiting, why)
+        if why:
+            self._tell(waiting.handle, result)
+        else:
+            self._answer(waiting.handle, result)
         return True
 
 
+def _at_once(answer: Callable[[], None]) -> None:
+    answer()
+
+
+_AWAITED = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN})
 _WORKING = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _PLACED = _WORKING | {OrderStatus.FILLED}
 _BEYOND = {OrderStatus.ACCEPTED: _PLACED, OrderStatus.PARTIALLY_FILLED: _PLACED - {OrderStatus.ACCEPTED}}
@@ -167,13 +187,15 @@ def _is_changed(command: ev.ModifyOrder, order: Order) -> bool:
     return order.status in _PLACED and all(want in (None, have) for want, have in zip(asked, terms, strict=True))
 
 
-def _closes_no_more(order: Order) -> bool:
-    return order.status in FINAL or (order.source is not Source.FLATTEN and order.status in _WORKING)
+def _closes_no_more(closing: frozenset[str], order: Order) -> bool:
+    closes = order.source is Source.FLATTEN or order.client_order_id in closing
+    return order.status in FINAL or (not closes and order.status in _WORKING)
 
 
-def _is_closed(order: Order) -> bool:
+def _is_closed(closing: frozenset[str], order: Order) -> bool:
     """What closes a position must fill; what stood in its way must be gone."""
-    return order.status is OrderStatus.FILLED or (order.source is not Source.FLATTEN and order.status in _GONE)
+    closes = order.source is Source.FLATTEN or order.client_order_id in closing
+    return order.status is OrderStatus.FILLED or (not closes and order.status in _GONE)
 
 
 def _at_rest(order: Order) -> bool:
@@ -185,7 +207,29 @@ def _at_rest(order: Order) -> bool:
     return order.status in _WORKING
 
 
-def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[str], Test, Test]:
+def _concerns(command: ev.Command, order: Order) -> bool:
+    """Whether a command waits for an open order of an earlier one too: for what is being canceled or is unknown, and
+    when it closes, for what does so already."""
+    match command:
+        case ev.Halt():
+            return order.status in _AWAITED and order.opening_raw > 0
+        case ev.CancelAll():
+            mine = command.symbol in (None, order.symbol) and command.strategy in (None, order.strategy)
+            return mine and order.status in _AWAITED
+        case ev.ClosePosition(quantity_raw=int()):
+            return command.symbol in (None, order.symbol) and not order.opening_raw and _is_on_its_way(order)
+        case ev.ClosePosition() | ev.Flatten():
+            return command.symbol in (None, order.symbol) and _is_on_its_way(order)
+    return False
+
+
+def _is_on_its_way(order: Order) -> bool:
+    return order.status in _AWAITED or order.order_type is OrderType.MARKET
+
+
+def _awaited_by(
+    command: ev.Command, events: Sequence[ev.Event], others: Sequence[Order]
+) -> tuple[list[str], Test, Test]:
     """The orders that a command's answer waits for, when they are far enough, and which ends are what was asked."""
     if isinstance(command, ev.SubmitOrder):
         return [command.client_order_id], _at_rest, _is_placed
@@ -193,11 +237,19 @@ def _awaited_by(command: ev.Command, events: Sequence[ev.Event]) -> tuple[list[s
         return [command.client_order_id], _is_settled, partial(_is_changed, command)
     if isinstance(command, ev.CancelOrder):
         return [command.client_order_id], _is_settled, partial(_is, _CANCELED)
-    canceled = [event.client_order_id for event in events if isinstance(event, ev.Cancel)]
-    if isinstance(command, ev.ClosePosition | ev.Flatten):
-        sent = [e.order.client_order_id for e in events if isinstance(e, ev.Submit | ev.OrderDenied)]
-        return canceled + sent, _closes_no_more, _is_closed
-    return canceled, _is_settled, partial(_is, _GONE)
+    ids = [order.client_order_id for order in others]
+    ids += [event.client_order_id for event in events if isinstance(event, ev.Cancel)]
+    if not isinstance(command, ev.ClosePosition | ev.Flatten):
+        return list(dict.fromkeys(ids)), _is_settled, partial(_is, _GONE)
+    ids += [event.order.client_order_id for event in events if isinstance(event, ev.Submit | ev.OrderDenied)]
+    closing = frozenset(order.client_order_id for order in others if order.status not in _AWAITED)
+    return list(dict.fromkeys(ids)), partial(_closes_no_more, closing), partial(_is_closed, closing)
+
+
+def _still_to_close(command: ev.Command, events: Sequence[ev.Event]) -> list[BookKey]:
+    if not isinstance(command, ev.ClosePosition | ev.Flatten):
+        return []
+    return [(e.strategy, e.symbol, e.product) for e in events if isinstance(e, ev.ClosePending) and e.quantity_raw]
 
 
 def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:

@@ -5,6 +5,7 @@ at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130
 """
 
 import json
+import os
 import signal
 import sys
 import warnings
@@ -157,6 +158,88 @@ def salvage_journal(
     verdict = salvage(path, to)
     print(f"{to}: {verdict.events:,} events and {verdict.ticks:,} ticks")
     return 0
+
+
+# ── livetrade login ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+login = typer.Typer(rich_markup_mode=None)
+app.add_typer(login, name="login")
+
+
+@login.callback(invoke_without_command=True)
+def logins(context: typer.Context) -> None:
+    """Get the day's access token of a broker, and keep it in this machine's keyring."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@login.command("fyers")
+def login_fyers(
+    app_id: Annotated[
+        str | None,
+        typer.Option(envvar="FYERS_APP_ID", help="The app's id, such as ABCD1234EF-100; asked for if not given."),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FYERS_SECRET",
+            help="The app's secret. Others may read a command line: better be asked for it, or set FYERS_SECRET.",
+        ),
+    ] = None,
+    redirect_uri: Annotated[
+        str,
+        typer.Option(
+            help="Where Fyers sends the browser back to: exactly the redirect URI that the app is registered with."
+        ),
+    ] = "http://127.0.0.1:5173/",
+    timeout: Annotated[float, typer.Option(help="How many seconds to wait for the browser.")] = 180,
+    browser: Annotated[bool, typer.Option(help="Open a browser, or only show the address.")] = True,
+    api_url: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> int:
+    """Log in to Fyers through a browser, once a day, and keep the token in the keyring.
+
+    Make an app in the Fyers API dashboard first, and register http://127.0.0.1:5173/ as its redirect URI. On a machine
+    without a keyring the token is printed as a line for an environment file; such a line is a secret.
+    """
+    import webbrowser
+
+    from livetrade.adapters.fyers import credentials
+    from livetrade.adapters.fyers.login import log_in
+
+    if not 0 < timeout <= LONGEST:
+        raise typer.BadParameter(f"it must be above 0 and at most {LONGEST}, not {timeout:g}", param_hint="--timeout")
+    app_id = app_id or _asked("The app's id", "--app-id or FYERS_APP_ID")
+    hidden = credentials.Secret(secret or _asked("The app's secret (not shown)", "FYERS_SECRET or --secret", hide=True))
+    try:
+        token = log_in(
+            app_id,
+            hidden,
+            redirect_uri,
+            api_url=api_url,
+            timeout=timeout,
+            tell=lambda text: print(text, flush=True),
+            open_browser=webbrowser.open if browser else lambda _: False,
+        )
+    except lt.OrderError as error:
+        raise typer.BadParameter(str(error)) from None
+    except ImportError as error:
+        return _complain(str(error), 1)
+    ends = "for a day at most" if token.expires is None else f"until {token.expires.astimezone():%a %d %b %Y %H:%M %Z}"
+    if credentials.to_keyring(token):
+        print(f"Logged in as {token.app_id}. The token is in the keyring, good {ends}.")
+        if os.environ.get("FYERS_AUTH_TOKEN"):
+            print("But FYERS_AUTH_TOKEN is set here, and goes first: unset it.")
+        return 0
+    print(f"Logged in as {token.app_id}. There is no keyring here that would keep the token, which is good {ends}.")
+    print("Put this line into an environment file that only you can read; whoever has it can trade for you today:\n")
+    print(f"export FYERS_AUTH_TOKEN={token.authorization.reveal()}")
+    return 0
+
+
+def _asked(what: str, otherwise: str, *, hide: bool = False) -> str:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"give it as {otherwise}; there is no terminal to ask on", param_hint=what.lower())
+    return str(typer.prompt(what, hide_input=hide)).strip()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 An event is a JSON array: its name, then its fields in the order of its record. Those at the end that hold their default
 are left out, so a field that a later version adds (last, with a default) reads as that where it was not written. An
 instrument is written whole once, in `InstrumentAdded`, and by its symbol after that. The same events give the same
-bytes, whatever the machine.
+bytes, whatever the machine; a text keeps every character, half a surrogate pair too.
 
 What cannot be told that way is a new `VERSION`, with an entry in `UPCASTS` that turns an array of the version before
 into one of the next; what was written is never written again.
@@ -34,9 +34,13 @@ UPCASTS: Upcasts = {}
 KINDS: dict[str, type[Record]] = {kind.__name__: kind for kind in get_args(ev.Event)}
 
 
+class LaterVersionError(JournalError):
+    """What a later livetrade wrote is no damage."""
+
+
 def encoded(value: object) -> bytes:
-    """Plain values as JSON, without a needless character, in ASCII."""
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    """Plain values as JSON, without a needless character, in UTF-8 (`json.loads` takes it back as it is)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def plain(event: ev.Event) -> Plain:
@@ -51,7 +55,7 @@ class Decoder:
     """Reads events in the order in which they were written; it needs the `AccountOpened` and `InstrumentAdded` among
     them, for what later ones leave out.
 
-    Raises `JournalError` for what no version up to this one wrote.
+    Raises `JournalError` for what no version up to this one wrote, `LaterVersionError` for what a later one did.
     """
 
     def __init__(self, upcasts: Upcasts = UPCASTS) -> None:
@@ -61,14 +65,16 @@ class Decoder:
 
     def event(self, data: Plain, version: int = VERSION) -> ev.Event:
         """The event that an array of a version stands for."""
-        if version > VERSION:
-            raise JournalError(f"it was written by a later livetrade (format {version}, this one knows {VERSION})")
+        try:
+            return self._event(*(data if version == VERSION else self._brought_up(data, version)))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(f"{data!r} is no event of this version of livetrade: {error!r}") from error
+
+    def _brought_up(self, data: Plain, version: int) -> Plain:
+        check_version(version)
         for older in range(version, VERSION):
             data = self._upcasts[older](data)
-        try:
-            return self._event(*data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise JournalError(f"{data!r} is no event of this version of livetrade: {error!r}") from error
+        return data
 
     def _event(self, name: str, *values: Any) -> ev.Event:
         if name == "InstrumentAdded":
@@ -80,6 +86,14 @@ class Decoder:
         if isinstance(event, ev.AccountOpened):
             self.zone = ZoneInfo(event.timezone)
         return event
+
+
+def check_version(version: int) -> None:
+    """Raises `LaterVersionError` for a format that this livetrade does not know yet."""
+    if version > VERSION:
+        raise LaterVersionError(
+            f"it was written by a later livetrade (format {version}, this one knows {VERSION}); update livetrade"
+        )
 
 
 # ── fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,11 +203,18 @@ _INSTRUMENT = (
 
 
 def _terms(item: Instrument) -> Plain:
-    values = (getattr(item, name) for name in _INSTRUMENT)
-    return [value if value is None or isinstance(value, int) else str(value) for value in values]
+    terms = [_term(getattr(item, name)) for name in _INSTRUMENT]
+    _instrument(terms, item.zone)  # a user wrote these: what could not be read again is not written
+    return terms
+
+
+def _term(value: object) -> int | str | None:
+    if isinstance(value, date):
+        return f"{value:%Y-%m-%d}"  # a datetime is one too, and only its date is a term
+    return value if value is None or isinstance(value, int) else str(value)
 
 
 def _instrument(terms: Plain, zone: tzinfo) -> Instrument:
-    given = dict(zip(_INSTRUMENT, terms, strict=False))
+    given = dict(zip(_INSTRUMENT[: len(terms)], terms, strict=True))
     expiry = given.pop("expiry", None)
     return Instrument(**given, expiry=None if expiry is None else date.fromisoformat(expiry), zone=zone)

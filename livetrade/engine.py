@@ -384,6 +384,12 @@ class LiveTradingEngine(Surface):
         if now >= self.account.next_deadline():
             self._take(ev.Wake(now))
 
+    def _on_timer(self) -> None:
+        """It may come a little early, while the engine's clock waits for the wall clock."""
+        self._timer_ns = 0
+        self._wake()
+        self._set_timer()
+
     def _set_timer(self) -> None:
         """A timer for the account's next deadline, where the next beat would be late for it."""
         deadline = self.account.next_deadline()
@@ -395,7 +401,7 @@ class LiveTradingEngine(Surface):
             self._timer = None
         delay = (deadline - self.now_ns()) / 1e9
         if delay < 1:
-            self._timer = self._loop.call_later(max(delay, 0), self._wake)
+            self._timer = self._loop.call_later(max(delay, 0), self._on_timer)
 
     # ── feed ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,6 @@ again. Answers do not wait either, and say that nothing is saved; callbacks wait
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,18 +21,22 @@ from livetrade.usercode import Callbacks
 STALLED_BEATS = 40
 """A commit that is not done after so many beats of the engine (2 s) means that the disk does not answer. Beats and not
 seconds: a process that was stopped for a while blames nobody."""
+UNAVAILABLE = "Journal unavailable"
+MUTE = "its disk does not answer"
 
 _log = logging.getLogger("livetrade")
 Answer = Callable[[], None]
 
 
 class _Step:
-    __slots__ = ("answer", "events", "released")
+    """orders: those that its events are about, as it left them. answers: what may be said once it is durable."""
 
-    def __init__(self, events: Sequence[ev.Event], answer: Answer | None) -> None:
+    __slots__ = ("answers", "events", "orders")
+
+    def __init__(self, events: Sequence[ev.Event], orders: Sequence[Order]) -> None:
         self.events = events
-        self.answer = answer
-        self.released = False
+        self.orders = orders
+        self.answers: list[Answer] = []
 
 
 class Outbox:
@@ -58,31 +61,49 @@ class Outbox:
         self._on_fill, self._on_order = callbacks
         self._take = take
         self._requests = requests
-        self._steps: deque[_Step] = deque()
+        self._steps: deque[_Step] = deque()  # not durable yet
+        self._held: deque[_Step] = deque()  # of these, the ones whose requests wait for that
+        self._releasing = False
         self._oldest: _Step | None = None
         self._beats = 0
         self._empty: asyncio.Event | None = None
         self.fault = ""
         """Why the journal cannot be written; empty while it can."""
+        answers.when_safe = self.when_safe
 
     def __len__(self) -> int:
         """How many steps are not safe yet."""
         return len(self._steps)
 
     def put(self, events: Sequence[ev.Event], answer: Answer | None = None) -> None:
-        """Takes the events of one step, in order, and what is to be told when they are durable."""
-        step = _Step(events, answer)
-        self._steps.append(step)
-        self._journal.append(events, partial(self._durable, step))
-        if self.fault:
-            self._release(step)
+        """Takes the events of one step, just after it was taken; `answer` tells of the account as it then is."""
+        if events:
+            step = _Step(events, self._changed(events))
+            self._steps.append(step)
+            self._held.append(step)
+            self._journal.append(events, partial(self._durable, step))
+            if self.fault:
+                self._release_held()
+            self._answers.orders_changed(step.orders)
+        if answer is not None:
+            answer()
+
+    def when_safe(self, answer: Answer) -> None:
+        """What an answer tells has happened by now: it waits until all of that is durable."""
+        if self.fault or not self._steps:
+            answer()
+        else:
+            self._steps[-1].answers.append(answer)
 
     async def emptied(self, seconds: float) -> None:
-        """Returns when everything is safe, or cannot be for now, or after so many seconds."""
+        """Returns when everything is safe, or cannot be for now, or after so many seconds; then all is answered."""
         self._empty = asyncio.Event()
         self._told_if_empty()
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self._empty.wait(), seconds)
+        except TimeoutError:
+            self._answers.unsaved = f"{UNAVAILABLE}: {MUTE}"
+            self._answer_all()
 
     def _told_if_empty(self) -> None:
         if self._empty is not None and (self.fault or not self._steps):
@@ -102,8 +123,8 @@ class Outbox:
         self._block(
             f"the journal cannot be written: {fault}; opening orders are refused, what reduces a position is sent"
         )
-        for step in tuple(self._steps):
-            self._release(step)
+        self._release_held()
+        self._answer_all()
         self._told_if_empty()
 
     def beat(self) -> None:
@@ -115,11 +136,11 @@ class Outbox:
             self.look()
 
     def _stalled(self) -> str:
-        return "its disk does not answer" if self._steps and self._beats >= STALLED_BEATS else ""
+        return MUTE if self._steps and self._beats >= STALLED_BEATS else ""
 
     def _block(self, alarm: str) -> None:
         """Opening orders are refused while there is a fault, and no success is confirmed."""
-        reason = self._answers.unsaved = f"Journal unavailable: {self.fault}" if self.fault else ""
+        reason = self._answers.unsaved = f"{UNAVAILABLE}: {self.fault}" if self.fault else ""
         self._take(ev.BlockOpening(0, "journal", reason, alarm))
 
     # ── what a step causes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -129,24 +150,39 @@ class Outbox:
         for event in step.events:
             if isinstance(event, ev.Filled):
                 self._on_fill(event.fill)
-        for order in self._changed(step):
+        for order in step.orders:
             self._on_order(order)
-        self._release(step)
+        if self._held and self._held[0] is step:
+            self._release(self._held.popleft())
+        self._answer(step)
         self._told_if_empty()
 
-    def _release(self, step: _Step) -> None:
-        """All but the callbacks, once."""
-        if step.released:
+    def _release_held(self) -> None:
+        """In order: what a release leads to comes after what waits."""
+        if self._releasing:
             return
-        step.released = True
+        self._releasing = True
+        try:
+            while self._held:
+                self._release(self._held.popleft())
+        finally:
+            self._releasing = False
+
+    def _release(self, step: _Step) -> None:
         for event in step.events:
             if isinstance(event, ev.Submit | ev.Modify | ev.Cancel):
                 self._request(event)
             elif isinstance(event, ev.Alarm):
                 _log.warning("%s: %s", event.kind, event.message)
-        self._answers.orders_changed(self._changed(step))
-        if step.answer is not None:
-            step.answer()
+
+    def _answer_all(self) -> None:
+        for step in tuple(self._steps):
+            self._answer(step)
+
+    def _answer(self, step: _Step) -> None:
+        answers, step.answers = step.answers, []
+        for answer in answers:
+            answer()
 
     def _request(self, request: ev.Request) -> None:
         if self.fault and not isinstance(request, ev.Cancel) and _opens(request):
@@ -167,10 +203,10 @@ class Outbox:
         else:
             self._take(ev.RequestRejected(0, request.client_order_id, reason))
 
-    def _changed(self, step: _Step) -> list[Order]:
-        """The orders that a step's events are about, as they are now."""
+    def _changed(self, events: Sequence[ev.Event]) -> list[Order]:
+        """The orders that events are about, as they are now."""
         orders = self._account.orders
-        return [orders[order_id] for order_id in dict.fromkeys(map(_order_id, step.events)) if order_id in orders]
+        return [orders[order_id] for order_id in dict.fromkeys(map(_order_id, events)) if order_id in orders]
 
 
 def _opens(request: ev.Submit | ev.Modify) -> bool:

@@ -15,6 +15,7 @@ from livetrade.core.records import record
 from livetrade.errors import JournalError
 
 _PLACE = Struct("<sqqq")
+_LOOKS = 5
 
 
 @record
@@ -101,18 +102,30 @@ class HeadFile:
 
 
 def read_head(path: Path) -> Head | None:
-    """What a head says; None where there is none. Raises `JournalError` for one that cannot be read."""
-    try:
-        line = path.read_bytes().decode("ascii")
-        text, _, check = line.removesuffix("\n").rpartition(" ")
-        if not line.endswith("\n") or check != _sum(text):
-            raise ValueError("it does not add up")
-        words = text.split(" ")
-        events, ticks = (Link(int(n), int(s), bytes.fromhex(h)) for n, s, h in (words[:3], words[3:]))
-    except FileNotFoundError:
+    """What a head says; None where there is none, or only the empty file that it begins as.
+
+    It may be in the middle of being written, so one look is not the last word. Raises `JournalError` for a head that
+    cannot be read.
+    """
+    for _ in range(_LOOKS):
+        try:
+            line = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise JournalError(f"its head {path.name} cannot be read: {error}") from error
+        head = _head_in(line)
+        if head is not None or not line:
+            return head
+    raise JournalError(f"its head {path.name} cannot be read: it does not add up")
+
+
+def _head_in(line: bytes) -> Head | None:
+    text, _, check = line.decode("ascii", "replace").rpartition(" ")
+    if check != f"{_sum(text)}\n":
         return None
-    except (OSError, ValueError) as error:
-        raise JournalError(f"its head {path.name} cannot be read: {error}") from error
+    words = text.split(" ")
+    events, ticks = (Link(int(n), int(s), bytes.fromhex(h)) for n, s, h in (words[:3], words[3:]))
     return Head(events, ticks)
 
 

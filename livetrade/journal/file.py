@@ -1,7 +1,6 @@
 """A journal in a file: SQLite, one writer, chained rows, and a head beside it."""
 
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +9,11 @@ from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.errors import JournalError
 from livetrade.journal.base import Job, Journal
-from livetrade.journal.chain import START, Head, read_head
+from livetrade.journal.chain import START, Head
 from livetrade.journal.lock import OwnerLock, refuse_network
-from livetrade.journal.past import Checked, Past, check
-from livetrade.journal.store import EVENTS, TICKS, Store, head_path, last_link, lock_path, log_path
+from livetrade.journal.past import Checked, Past
+from livetrade.journal.store import UNREADABLE, Store, identity, lock_path, log_path
+from livetrade.journal.verify import examined
 from livetrade.journal.wal import torn_bytes
 from livetrade.journal.writer import Writer
 
@@ -39,6 +39,8 @@ class FileJournal(Journal):
         self._store = Store(self.path)
         self._writer: Writer | None = None
         self._checked = Checked(START)
+        self._known_ticks = START
+        self._file: tuple[int, int] | None = None
         self.notes: list[str] = []
 
     @property
@@ -49,10 +51,13 @@ class FileJournal(Journal):
         if not self.path.parent.is_dir():
             raise JournalError(f"there is no folder {str(self.path.parent)!r} to keep a journal in")
         refuse_network(self.path.parent)
-        self._lock.acquire()
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be locked: {error}") from error
         try:
             self._open()
-        except (sqlite3.Error, OSError) as error:
+        except (*UNREADABLE, OSError) as error:
             self._let_go()
             raise JournalError(f"{self.path} cannot be opened: {error}") from error
         except BaseException:
@@ -60,33 +65,31 @@ class FileJournal(Journal):
             raise
 
     def _open(self) -> None:
+        """Nothing is changed before it is known to be whole."""
         torn = torn_bytes(log_path(self.path))
-        if torn:
-            self.notes.append(f"a write of {torn:,} bytes stopped half-way and is left out; it was never acknowledged")
-        connection = self._store.open()
-        head = read_head(head_path(self.path))
-        known = head or Head(START, START)
-        self._checked = check(connection, EVENTS, known.events)
-        damage = self._checked.damage
-        if head is None and self._checked.end != START:
-            damage = f"its head {head_path(self.path).name} is missing, so nothing vouches for its end"
+        note = f"a write of {torn:,} bytes stopped half-way and is left out; it was never acknowledged"
+        self.notes = [note] if torn else []
+        self._writer = None
+        self._checked, self._known_ticks, ticks = examined(self.path)
+        damage, end = self._checked.damage, self._checked.end
         if damage:
             raise JournalError(
-                f"{self.path} is damaged: {damage}; its first {self._checked.end.seq:,} events are good. "
+                f"{self.path} is damaged: {damage}; its first {end.seq:,} events are good. "
                 f"`livetrade journal verify` says more, `livetrade journal salvage` keeps what is good"
             )
-        ticks = max(known.ticks, last_link(connection, TICKS), key=lambda link: link.number)
-        self._store.continue_from(Head(self._checked.end, ticks))
+        self._store.open()
+        self._store.continue_from(Head(end, ticks))
+        self._file = identity(self.path)
 
     def restore(self, state: State) -> int:
-        past = Past(state)
+        past = Past(state, known_ticks=self._known_ticks)
         past.fold(self._store.connection, self._checked)
         if past.ticks_fault:
             self.notes.append(f"recorded ticks are damaged, marks and extremes may be older: {past.ticks_fault}")
         return past.last_ns
 
     def start(self, post: Callable[[Job], None], failed: Job) -> None:
-        self._writer = Writer(self._store, post, failed)
+        self._writer = Writer(self._store, post, failed, self._let_go)
         self._writer.start(f"livetrade-{self.path.name}")
 
     def append(self, events: Sequence[Event], durable: Job) -> None:
@@ -100,16 +103,20 @@ class FileJournal(Journal):
     def fault(self) -> str:
         if self._writer is not None and self._writer.fault:
             return self._writer.fault
-        disk = os.statvfs(self.path.parent)
+        try:
+            disk = os.statvfs(self.path.parent)
+            if identity(self.path) != self._file:
+                return "its file was replaced by another"
+        except OSError as error:
+            return str(error)
         left = disk.f_bavail * disk.f_frsize
         return f"its disk is full, {left:,} bytes are left" if left < ROOM else ""
 
     def close(self, seconds: float) -> bool:
-        if self._writer is not None and not self._writer.stop(seconds):
-            return False  # it is still at it: the lock stays with this process
-        done = self._writer is None or self._writer.is_done()
-        self._let_go()
-        return done
+        if self._writer is None:
+            self._let_go()
+            return True
+        return self._writer.stop(seconds)  # which lets go at its end; until then the lock stays with this process
 
     def _let_go(self) -> None:
         self._store.close()
@@ -117,12 +124,10 @@ class FileJournal(Journal):
 
     def abandon(self) -> None:
         self._lock.release()
-        _ABANDONED.append(self)  # its connection belongs to the parent and is not closed here
+        self._store.abandon()
 
     def __repr__(self) -> str:
-        fault = self._writer.fault if self._writer is not None else ""
+        fault, dropped = (self._writer.fault, self._writer.dropped_ticks) if self._writer is not None else ("", 0)
         state = f"cannot be written: {fault}" if fault else "saved"
-        return f"FileJournal({self.path.name!r}, {self._store.head.events.seq:,} events, {state})"
-
-
-_ABANDONED: list[FileJournal] = []
+        lost = f", {dropped:,} ticks dropped" if dropped else ""
+        return f"FileJournal({self.path.name!r}, {self._store.head.events.seq:,} events, {state}{lost})"

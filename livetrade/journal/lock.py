@@ -6,6 +6,7 @@ relied upon, so a journal is refused there.
 """
 
 import os
+import re
 from pathlib import Path
 
 from livetrade.errors import JournalError
@@ -14,11 +15,18 @@ NETWORK = frozenset(
     [
         "9p",
         "afs",
+        "beegfs",
         "ceph",
         "cifs",
+        "davfs",
+        "fuse.ceph",
+        "fuse.gcsfuse",
         "fuse.glusterfs",
+        "fuse.rclone",
+        "fuse.s3fs",
         "fuse.sshfs",
         "glusterfs",
+        "gpfs",
         "lustre",
         "ncpfs",
         "nfs",
@@ -29,6 +37,8 @@ NETWORK = frozenset(
     ]
 )
 """Types of file systems that are somewhere else."""
+MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class OwnerLock:
@@ -39,7 +49,7 @@ class OwnerLock:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Raises `JournalError` naming the owner's pid when another engine holds it."""
+        """Raises `JournalError` naming the owner's pid when another engine holds it, `OSError`."""
         try:
             import fcntl
         except ImportError:
@@ -47,18 +57,20 @@ class OwnerLock:
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
             owner = os.read(file, 32).decode(errors="replace").strip() or "unknown"
             os.close(file)
-            if not isinstance(error, BlockingIOError):
-                raise JournalError(f"{self._path} cannot be locked: {error}") from error
-            whose = "an engine of this process" if owner == str(os.getpid()) else f"the process {owner}"
-            raise JournalError(
-                f"{self._path.name.removesuffix('.lock')} is in use by {whose} (pid {owner}); close its engine first"
-            ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            raise JournalError(self._taken(owner)) from None
+        except BaseException:
+            os.close(file)
+            raise
         self._file = file
+
+    def _taken(self, owner: str) -> str:
+        whose = "an engine of this process" if owner == str(os.getpid()) else f"the process {owner}"
+        return f"{self._path.name.removesuffix('.lock')} is in use by {whose} (pid {owner}); close its engine first"
 
     def release(self) -> None:
         """Lets go; in a forked child too, where the parent's lock stays as it is."""
@@ -67,26 +79,32 @@ class OwnerLock:
             os.close(file)
 
 
-def refuse_network(folder: Path) -> None:
+def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:
     """Raises `JournalError` for a folder on a network file system, as far as the system tells."""
-    kind = file_system(folder)
+    kind = file_system(folder, mounts)
     if kind in NETWORK:
         raise JournalError(
             f"{folder} is on a network file system ({kind}), where a journal is not safe; keep it on a local disk"
         )
 
 
-def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+def file_system(folder: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system that a folder is on, as Linux tells it; empty where nothing tells."""
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = mounts.read_bytes().splitlines()
     except OSError:
         return ""
     place = folder.resolve()
     best, kind = -1, ""
     for line in lines:
-        before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        before, _, after = line.partition(b" - ")
+        if len(words := before.split()) < 5 or not after:
+            continue
+        point = _path(words[4])
         if (point == place or point in place.parents) and len(point.parts) >= best:  # the last mount on a point counts
-            best, kind = len(point.parts), after.split()[0]
+            best, kind = len(point.parts), os.fsdecode(after.split()[0])
     return kind
+
+
+def _path(escaped: bytes) -> Path:
+    return Path(os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), escaped)))

@@ -6,15 +6,17 @@ put between the steps as they came; those from before the last day's start are l
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 
+from livetrade.core.events import Event
 from livetrade.core.records import record
 from livetrade.core.state import State
 from livetrade.encoding import UPCASTS, Decoder, Upcasts
-from livetrade.errors import JournalError
+from livetrade.errors import JournalError, LedgerError
 from livetrade.journal.chain import START, BrokenChainError, Link, followed
 from livetrade.journal.rows import Marked, Marks, Step, marks_until, unpacked_marks, unpacked_steps
-from livetrade.journal.store import EVENTS, TICKS, rows_of
+from livetrade.journal.store import EVENTS, TICKS, UNREADABLE, last_number, link_of, rows_of
 
 FOREVER = (1 << 63) - 1
 _DAY_STARTED = re.compile(rb'\["DayStarted",(\d+)')
@@ -45,76 +47,95 @@ def check(
                 day_row = end.number
     except BrokenChainError as error:
         return Checked(end, str(error), day_row)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         return Checked(end, f"SQLite cannot read on: {error}", day_row)
-    missing = known.seq - end.seq if end.number < known.number else 0
-    return Checked(end, f"the last {missing} are missing" if missing else "", day_row)
+    return Checked(end, _missing(end, known), day_row)
+
+
+def _missing(end: Link, known: Link) -> str:
+    return f"the last {known.seq - end.seq:,} are missing" if end.number < known.number else ""
 
 
 class Past:
     """Folds a journal into a state and, asked again, what has come since.
 
-    `end`: the last link of events that was folded. `last_ns`: the time of the last event or tick. `ticks_fault`: why
-    the ticks could not be read any further; empty while they could.
+    known_ticks: the last row of ticks by the head. `end`: the last link of events that was folded; `folded`: how many
+    events; `ticks`: how many ticks were recorded before them; `last_ns`: the time of the last event or tick.
+    `ticks_fault`: why the ticks could not be read any further; empty while they could.
     """
 
-    _connection: sqlite3.Connection
-
-    def __init__(self, state: State, upcasts: Upcasts = UPCASTS) -> None:
+    def __init__(self, state: State, upcasts: Upcasts = UPCASTS, known_ticks: Link = START) -> None:
         self._state = state
         self._decoder = Decoder(upcasts)
-        self._parts: Iterator[Marked] | None = None
-        self._part: Marked | None = None
-        self._ticks: Link | None = None
+        self._known = known_ticks
+        self._ticks: Link | None = None  # where the reading of ticks has come
         self._counted = 0
+        self._part: Marked | None = None
         self._early: Marks = {}
         self.end = START
+        self.folded = 0
+        self.ticks = 0
         self.last_ns = 0
         self.ticks_fault = ""
 
     def fold(self, connection: sqlite3.Connection, checked: Checked, until_ns: int = FOREVER) -> None:
         """Folds what was checked, up to and including `until_ns`. Raises `JournalError`."""
-        self._connection = connection
-        self._parts = None
-        for number, step in self._steps(checked):
-            if step.events[0].ts > until_ns:
-                break
-            if number >= checked.day_row:
-                self._mark(step.ticks, until_ns)
-            for event in step.events:
-                self._state.apply(event)
-            self._apply_early()
-            self.last_ns = max(self.last_ns, step.events[-1].ts)
-        if self._ticks is not None:
-            self._mark(FOREVER, until_ns)
+        try:
+            self._fold(connection, checked, until_ns)
+        except UNREADABLE as error:
+            raise JournalError(f"SQLite cannot read on: {error}") from error
 
-    def _steps(self, checked: Checked) -> Iterator[tuple[int, Step]]:
+    def _fold(self, connection: sqlite3.Connection, checked: Checked, until_ns: int) -> None:
+        self._part = None
+        with closing(self._marked(connection, until_ns)) as parts, closing(self._steps(connection, checked)) as steps:
+            for number, step in steps:
+                events = [event for event in step.events if event.ts <= until_ns]
+                if self._ticks is None and number >= checked.day_row:  # this step carries the marks of all before it
+                    self._ticks, self._counted = _row_before(connection, step.ticks), step.ticks
+                if events and self._ticks is not None:
+                    self._mark(parts, step.ticks)
+                self._apply(events)
+                self.ticks = step.ticks
+                if len(events) < len(step.events):
+                    break
+            if self._ticks is not None:
+                self._mark(parts, FOREVER)
+
+    def _steps(self, connection: sqlite3.Connection, checked: Checked) -> Generator[tuple[int, Step], None, None]:
         if checked.end.number == self.end.number:
             return
-        for row in rows_of(self._connection, EVENTS, self.end.number):
-            number, seq, digest, _, data = row
-            for step in unpacked_steps(data, self._state.seq + 1, self._decoder):  # type: ignore[arg-type]
-                yield number, step  # type: ignore[misc]
-            if seq != self._state.seq:
-                raise JournalError(f"row {number} holds other events than it counts")
-            self.end = Link(number, seq, digest)  # type: ignore[arg-type]
-            if number == checked.end.number:
-                return
+        with closing(rows_of(connection, EVENTS, self.end.number)) as rows:
+            for number, seq, digest, _, data in rows:
+                for step in unpacked_steps(data, self._state.seq + 1, self._decoder):  # type: ignore[arg-type]
+                    yield number, step  # type: ignore[misc]
+                if seq != self._state.seq:
+                    raise JournalError(f"row {number} holds other events than it counts")
+                self.end = Link(number, seq, digest)  # type: ignore[arg-type]
+                if number == checked.end.number:
+                    return
+
+    def _apply(self, events: list[Event]) -> None:
+        for event in events:
+            try:
+                self._state.apply(event)
+            except (LedgerError, LookupError, TypeError, ValueError, AttributeError) as error:
+                raise JournalError(f"event {self.folded + 1} does not fold: {error!r}") from error
+            self.folded += 1
+            self.last_ns = max(self.last_ns, event.ts)
+        if self._early:
+            self._put_early()
 
     # ── ticks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _mark(self, ticks: int, until_ns: int) -> None:
+    def _mark(self, parts: Iterator[Marked], ticks: int) -> None:
         """Puts the marks of the ticks so far, `ticks` in all, where the fold has come."""
-        if self._ticks is None:  # the first step of the last day: it carries the marks of the ticks before it
-            self._ticks, self._counted = self._row_before(ticks), ticks
-        if self._parts is None:
-            self._parts = self._marked(until_ns)
-            self._part = next(self._parts, None)
-        while self._part is not None and self._part.ticks <= ticks:
-            self._apply(self._part)
-            self._part = next(self._parts, None)
+        part = self._part or next(parts, None)
+        while part is not None and part.ticks <= ticks:
+            self._put(part)
+            part = next(parts, None)
+        self._part = part
 
-    def _apply(self, part: Marked) -> None:
+    def _put(self, part: Marked) -> None:
         for symbol, marks in part.marks.items():
             market = self._state.markets.get(symbol)
             if market is None:
@@ -124,38 +145,33 @@ class Past:
         self._counted = part.ticks
         self.last_ns = max(self.last_ns, part.last_ns)
 
-    def _apply_early(self) -> None:
+    def _put_early(self) -> None:
         """A symbol's first tick stands before the event that adds its instrument."""
-        for symbol in [symbol for symbol in self._early if symbol in self._state.markets]:
+        for symbol in self._early.keys() & self._state.markets.keys():
             self._state.mark_between(self._state.markets[symbol], *self._early.pop(symbol))
 
-    def _marked(self, until_ns: int) -> Iterator[Marked]:
+    def _marked(self, connection: sqlite3.Connection, until_ns: int) -> Generator[Marked, None, None]:
+        """What the ticks did that were not put yet, part by part. It begins once it is known where."""
         assert self._ticks is not None
-        rows = rows_of(self._connection, TICKS, self._ticks.number)
         try:
-            for row in followed(TICKS, rows, self._ticks):
-                for part in unpacked_marks(row.marks):
-                    if part.last_ns > until_ns:
-                        yield marks_until(row.data, row.link.seq, self._counted, until_ns)
-                        return
-                    if part.ticks > self._counted:
-                        yield part
-                self._ticks = row.link
-        except (JournalError, sqlite3.Error) as error:
+            with closing(rows_of(connection, TICKS, self._ticks.number)) as rows:
+                for row in followed(TICKS, rows, self._ticks):
+                    for part in unpacked_marks(row.marks):
+                        if part.last_ns > until_ns:
+                            yield marks_until(row.data, row.link.seq, self._counted, until_ns)
+                            return
+                        if part.ticks > self._counted:
+                            yield part
+                    self._ticks = row.link
+            self.ticks_fault = _missing(self._ticks, self._known)
+        except (JournalError, *UNREADABLE) as error:
             self.ticks_fault = str(error)
 
-    def _row_before(self, ticks: int) -> Link:
-        """The last row that holds none but the first `ticks` ticks: numbers and counts rise together."""
-        low, high = 0, self._connection.execute("SELECT coalesce(max(number), 0) FROM ticks").fetchone()[0]
-        while low < high:
-            middle = (low + high + 1) // 2
-            row = self._link(middle)
-            if row is not None and row.seq <= ticks:
-                low = middle
-            else:
-                high = middle - 1
-        return self._link(low) or START
 
-    def _link(self, number: int) -> Link | None:
-        found = self._connection.execute("SELECT number, seq, hash FROM ticks WHERE number = ?", (number,)).fetchone()
-        return None if found is None else Link(*found)
+def _row_before(connection: sqlite3.Connection, ticks: int) -> Link:
+    """The row before the last one that holds none but the first `ticks` ticks. That one is read again, for what it says
+    of itself is only known to be true once it follows the one before it."""
+    last = last_number(connection, TICKS, ticks)
+    if last < 2:
+        return START
+    return link_of(connection, TICKS, last - 1) or link_of(connection, TICKS, last) or START

@@ -15,10 +15,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from livetrade.core import events as ev
-from livetrade.core.numbers import MAX_RAW
 from livetrade.core.records import record
 from livetrade.core.ticks import Tick
-from livetrade.encoding import VERSION, Decoder, Plain, encoded, plain
+from livetrade.encoding import VERSION, Decoder, Plain, check_version, encoded, plain
 from livetrade.errors import JournalError
 
 Marks = dict[str, list[int]]
@@ -53,6 +52,7 @@ def unpacked_steps(data: bytes, first: int, decoder: Decoder) -> Iterator[Step]:
 
 # ── ticks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+_LARGEST = (1 << 63) - 1
 FIGURES = ("received_ns", "time_ns", "bid_raw", "ask_raw", "last_raw", "volume_raw", "bid_size_raw", "ask_size_raw")
 
 
@@ -99,11 +99,6 @@ def _see(marks: Marks, symbol: str, mark: int) -> None:
         seen[:] = min(seen[0], mark), max(seen[1], mark), mark
 
 
-def storable(quotes: Sequence[Tick]) -> list[Tick]:
-    """Without those that show a figure beyond any sense, which no column holds."""
-    return [quote for quote in quotes if max(_shown(quote, name) for name in FIGURES) <= MAX_RAW]
-
-
 def packed_ticks(quotes: Sequence[Tick]) -> bytes:
     symbols: dict[str, int] = {}
     sources: dict[str, int] = {}
@@ -115,8 +110,9 @@ def packed_ticks(quotes: Sequence[Tick]) -> bytes:
 
 
 def _shown(quote: Tick, name: str) -> int:
+    """A figure beyond any sense is kept as the largest that a column holds."""
     value: int | None = getattr(quote, name)
-    return -1 if value is None else value
+    return -1 if value is None else max(-_LARGEST, min(value, _LARGEST))
 
 
 def _little(column: "array[int]") -> bytes:
@@ -142,8 +138,7 @@ def unpacked_ticks(data: bytes) -> TickBatch:
     try:
         header, _, body = data.partition(b"\n")
         version, count, symbols, sources = json.loads(header)
-        if version > VERSION:
-            raise ValueError(f"they were written by a later livetrade (format {version})")
+        check_version(version)
         content = memoryview(zlib.decompress(body))
         columns = []
         for kind in "ii" + "q" * len(FIGURES):

@@ -3,11 +3,14 @@
 One commit is one statement: it puts a row of ticks and a row of events, or one of them, into their tables by a trigger.
 (Each call of SQLite gives up the interpreter's lock; beside a busy thread six inserts and a commit took 37 ms, one
 statement 6 ms.)
+
+A new file gets its name when it is complete, so there is a journal or none, whenever the machine stops. Nobody but its
+owner may read it, nor what SQLite puts beside it, which has the same permissions.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -39,6 +42,8 @@ PAGES_IN_LOG = 256
 EVENTS, TICKS = b"E", b"T"
 _TABLES = {EVENTS: "events", TICKS: "ticks"}
 _NOTHING = (None,) * 5
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: the second where SQLite's own message quotes what is no text any more."""
 
 
 def head_path(path: Path) -> Path:
@@ -54,6 +59,20 @@ def log_path(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def size_of(path: Path) -> int:
+    """The size of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """By which the system knows a file, whatever its name. Raises `OSError`."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
 class Store:
     """Writes rows. Used by one thread at a time, by the owner of the journal alone."""
 
@@ -65,12 +84,19 @@ class Store:
         self.head = Head(START, START)
 
     def open(self) -> sqlite3.Connection:
-        """Makes the file, or brings the layout of its tables up to date. Raises `JournalError`, `sqlite3.Error`."""
-        connection = self._connection = connect(self.path)
-        check_kind(connection, self.path, len(self._migrations))
-        connection.execute("PRAGMA journal_mode=WAL")
-        _configure(connection)
-        migrate(connection, self._migrations)
+        """Makes the file, or brings the layout of its tables up to date. Raises `JournalError`, `sqlite3.Error`,
+        `OSError`."""
+        if not size_of(self.path):
+            create(self.path, self._migrations)
+        connection = connect(self.path)
+        try:
+            check_kind(connection, self.path, len(self._migrations))
+            migrate(connection, self._migrations)
+            _configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
         return connection
 
     @property
@@ -84,7 +110,7 @@ class Store:
         self._head_file = HeadFile(head_path(self.path))
         self._head_file.write(head)
         self._head_file.sync()
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
     def write(self, ticks: Row | None, events: Row | None) -> None:
         """Commits rows; they are safe when this returns. Raises `sqlite3.Error` or `OSError`, and then nothing was."""
@@ -120,17 +146,21 @@ class Store:
         """Everything after the last commit that was safe is removed, to be written anew."""
         connection = connect(self.path)
         try:
-            for table, link in ((EVENTS, self.head.events), (TICKS, self.head.ticks)):
-                name = _TABLES[table]
-                connection.execute(f"DELETE FROM {name} WHERE number > ?", (link.number,))
-                last = connection.execute(f"SELECT hash FROM {name} WHERE number = ?", (link.number,)).fetchone()
-                if link.number and (last is None or last[0] != link.hash):
-                    raise JournalError(f"{self.path.name} no longer holds what was written to it")
             _configure(connection)
+            for table, link in ((EVENTS, self.head.events), (TICKS, self.head.ticks)):
+                connection.execute(f"DELETE FROM {_TABLES[table]} WHERE number > ?", (link.number,))
+            if last_link(connection, EVENTS) != self.head.events:
+                raise JournalError(f"{self.path.name} no longer holds what was written to it")
         except BaseException:
             connection.close()
             raise
         self._connection = connection
+
+    def abandon(self) -> None:
+        """In a forked child: the connection belongs to the parent."""
+        if self._connection is not None:
+            _leave_to_parent(self.path, self._connection)
+        self._connection = None
 
     def close(self) -> None:
         self._drop()
@@ -141,8 +171,51 @@ class Store:
             head_file.close()
 
 
+_FORKED: set[tuple[int, int]] = set()
+"""Files that the parent of this forked process has open."""
+
+
+def _leave_to_parent(path: Path, connection: sqlite3.Connection) -> None:
+    """A forked child must neither close the parent's connection nor open the file a second time: SQLite counts a file's
+    locks by process, so it would take the log for its own, and remove it from under whoever writes it then."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # or the end of the interpreter would close it
+    with suppress(OSError):
+        _FORKED.add(identity(path))
+
+
+# ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """A new journal, whole or not at all. Raises `sqlite3.Error`, `OSError`."""
+    draft = path.with_name(path.name + ".new")
+    for left in (draft, log_path(draft)):
+        left.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(connect(draft)) as connection:
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        migrate(connection, migrations)
+        connection.execute("PRAGMA journal_mode=WAL")
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
+    """Opens a file that is there. Raises `JournalError` in a process forked from the one that has it open."""
+    if path.exists() and identity(path) in _FORKED:
+        raise JournalError(f"{path} was open in the process that this one was forked from; use a new one (spawn)")
+    mode = "ro" if read_only else "rw"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
+    connection.text_factory = bytes
+    return connection
+
+
 def _configure(connection: sqlite3.Connection) -> None:
     for setting in (
+        "journal_mode=WAL",
         "synchronous=FULL",
         "fullfsync=ON",  # macOS: a sync that reaches the disk
         "checkpoint_fullfsync=ON",
@@ -151,24 +224,16 @@ def _configure(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {setting}")
 
 
-def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    uri = f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1.0)
-
-
-def check_kind(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> int:
-    """The layout of its tables; 0 for an empty file. Raises `JournalError` for what is no journal, or a later one."""
+def check_kind(connection: sqlite3.Connection, path: Path, newest: int = len(MIGRATIONS)) -> None:
+    """Raises `JournalError` for what is no journal, or has a later layout."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     layout: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and application != APPLICATION_ID:
-        raise JournalError(f"{path} is a database, but no journal of livetrade")
+    if application != APPLICATION_ID or layout < 1:
+        raise JournalError(f"{path} is no journal of livetrade")
     if layout > newest:
         raise JournalError(
             f"{path} was written by a later livetrade (layout {layout}, this one knows {newest}); update livetrade"
         )
-    return layout
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
@@ -178,22 +243,45 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
         return
     steps = "".join(migrations[layout:])
     stamps = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={len(migrations)};"
-    connection.executescript(f"BEGIN IMMEDIATE; {steps} {stamps} COMMIT;")
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} {stamps} COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def rows_of(
     connection: sqlite3.Connection, table: bytes, after: int = 0, columns: str = "number, seq, hash, marks, data"
-) -> Iterator[tuple[object, ...]]:
+) -> Generator[tuple[object, ...], None, None]:
     """The rows of a table as they stand there, in order."""
     cursor = connection.execute(f"SELECT {columns} FROM {_TABLES[table]} WHERE number > ? ORDER BY number", (after,))
-    with closing(cursor):
+    try:
         yield from cursor
+    finally:
+        with suppress(sqlite3.ProgrammingError):  # whoever gave up reading may have closed the connection first
+            cursor.close()
 
 
 def last_link(connection: sqlite3.Connection, table: bytes) -> Link:
     """The last row of a table as it says of itself."""
     row = connection.execute(f"SELECT number, seq, hash FROM {_TABLES[table]} ORDER BY number DESC LIMIT 1").fetchone()
     return START if row is None else Link(*row)
+
+
+def last_number(connection: sqlite3.Connection, table: bytes, seq: int | None = None) -> int:
+    """The number of the last row, or of the last that ends with this item or one before it; 0 where there is none."""
+    where = "" if seq is None else "WHERE typeof(seq) = 'integer' AND seq <= ?"
+    query = f"SELECT number FROM {_TABLES[table]} {where} ORDER BY number DESC LIMIT 1"
+    row = connection.execute(query, () if seq is None else (seq,)).fetchone()
+    return 0 if row is None else row[0]
+
+
+def link_of(connection: sqlite3.Connection, table: bytes, number: int) -> Link | None:
+    """A row as it says of itself; None where it is not there or not readable."""
+    query = f"SELECT number, seq, hash FROM {_TABLES[table]} WHERE number = ? AND typeof(seq) = 'integer'"
+    row = connection.execute(f"{query} AND typeof(hash) = 'blob'", (number,)).fetchone()
+    return None if row is None else Link(*row)
 
 
 def _values(row: Row | None) -> tuple[object, ...]:
@@ -203,7 +291,7 @@ def _values(row: Row | None) -> tuple[object, ...]:
     return link.number, link.seq, link.hash, row.marks, row.data
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A new file's name is safe once its folder is."""
     handle = os.open(folder, os.O_RDONLY)
     try:

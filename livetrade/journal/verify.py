@@ -1,18 +1,37 @@
-"""What can be said of a journal on disk, and saving what is good of a damaged one. Nothing here changes it."""
+"""What can be said of a journal on disk, and saving what is good of a damaged one. Nothing here changes it.
+
+So an engine looks here before it opens a journal for writing: SQLite itself copies what is good of a log into the file
+and throws the rest away.
+"""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from livetrade.core.numbers import at
-from livetrade.core.records import record
+from livetrade.core.records import record, replaced
 from livetrade.core.state import State
-from livetrade.errors import JournalError, LedgerError
-from livetrade.journal.chain import START, Head, followed, read_head
+from livetrade.encoding import LaterVersionError
+from livetrade.errors import JournalError
+from livetrade.journal.chain import START, Head, Link, Row, followed, linked, read_head
 from livetrade.journal.past import Checked, Past, check
-from livetrade.journal.store import EVENTS, TICKS, Store, check_kind, connect, head_path, log_path, rows_of
+from livetrade.journal.rows import packed_marks, packed_ticks
+from livetrade.journal.store import (
+    EVENTS,
+    TICKS,
+    UNREADABLE,
+    Store,
+    check_kind,
+    connect,
+    head_path,
+    last_number,
+    log_path,
+    rows_of,
+    size_of,
+)
 from livetrade.journal.wal import torn_bytes
 
 
@@ -70,21 +89,56 @@ def verify(path: Path) -> Verdict:
         ticks = check(connection, TICKS, head.ticks)
         state = State()
         past = Past(state)
-        try:
-            past.fold(connection, events)
-            damage = events.damage
-        except (JournalError, LedgerError, sqlite3.Error) as error:
-            damage = f"event {state.seq + 1} does not fold: {error}"
+        damage = _fold(past, connection, events)
     return Verdict(
-        events=state.seq,
+        events=past.folded,
         ticks=ticks.end.seq,
-        damage=damage or headless,
+        damage=damage or (headless if past.folded else ""),
         ticks_damage=ticks.damage,
-        first_damaged=state.seq + 1 if damage else None,
+        first_damaged=past.folded + 1 if damage else None,
         torn=torn,
         last_ns=past.last_ns,
         timezone=state.timezone,
     )
+
+
+def _fold(past: Past, connection: sqlite3.Connection, checked: Checked) -> str:
+    """Folds what is good; gives back why that is not all."""
+    try:
+        past.fold(connection, checked)
+    except LaterVersionError:
+        raise
+    except JournalError as error:
+        return str(error)
+    return checked.damage
+
+
+def examined(path: Path) -> tuple[Checked, Link, Link]:
+    """A look before a journal is opened for writing: its chain of events, the last row of ticks by the head, and the
+    one that the next row of ticks follows. Raises `JournalError` for what cannot be read at all."""
+    if not size_of(path):
+        return _not_there(path)
+    head, headless = found_head(path)
+    with reading(path) as connection:
+        events = check(connection, EVENTS, head.events)
+        if headless and events.end != START:
+            events = replaced(events, damage=events.damage or headless)
+        return events, head.ticks, _end_of_ticks(connection, head.ticks)
+
+
+def _not_there(path: Path) -> tuple[Checked, Link, Link]:
+    """A new journal, unless something beside it says that it was there."""
+    head = read_head(head_path(path)) or Head(START, START)
+    damage = ""
+    if head.events != START or size_of(log_path(path)):
+        damage = f"the file itself is gone, and only its head or its log {log_path(path).name} is left"
+    return Checked(START, damage), START, START
+
+
+def _end_of_ticks(connection: sqlite3.Connection, known: Link) -> Link:
+    """Good or not, rows of ticks that are there stay, and the next one is numbered behind them."""
+    end = check(connection, TICKS, before=known).end
+    return replaced(end, number=max(end.number, last_number(connection, TICKS)))
 
 
 def found_head(path: Path) -> tuple[Head, str]:
@@ -99,31 +153,50 @@ def found_head(path: Path) -> tuple[Head, str]:
 
 
 def salvage(path: Path, to: Path) -> Verdict:
-    """Writes what is good of a journal into a new one. Raises `JournalError`."""
-    if to.exists():
+    """Writes what is good of a journal into a new one: the rows of events up to the first that is damaged, and the
+    ticks likewise. Gives back what the new one holds. Raises `JournalError`."""
+    beside = head_path(to)
+    if to.exists() or beside.exists():
         raise JournalError(f"{to} is there already; salvage writes a new journal")
-    verdict = verify(path)
-    store = Store(to)
     with reading(path) as connection:
-        store.open()
+        past = Past(State())
+        _fold(past, connection, check(connection, EVENTS))
         try:
-            store.continue_from(Head(START, START))
-            _copy(connection, store, check(connection, EVENTS), check(connection, TICKS))
-        finally:
-            store.close()
-    return verdict
+            ticks = _copy(connection, Store(to), past)
+        except (*UNREADABLE, OSError) as error:
+            for half in (to, beside, log_path(to)):
+                half.unlink(missing_ok=True)
+            raise JournalError(f"{path} cannot be copied to {to}: {error}") from error
+    return replaced(verify(to), ticks=ticks)
 
 
-def _copy(connection: sqlite3.Connection, store: Store, events: Checked, ticks: Checked) -> None:
-    for row in followed(TICKS, rows_of(connection, TICKS)):
+def _copy(connection: sqlite3.Connection, store: Store, past: Past) -> int:
+    """Copies good rows into a new file; gives back how many ticks that were."""
+    try:
+        store.open()
+        store.continue_from(Head(START, START))
+        return _copy_rows(connection, store, past)
+    finally:
+        store.close()
+
+
+def _copy_rows(connection: sqlite3.Connection, store: Store, past: Past) -> int:
+    """In one commit. Ticks that are lost keep their numbers, by which events tell the ticks before them."""
+    store.connection.execute("BEGIN")
+    for row in _up_to(connection, TICKS, check(connection, TICKS).end):
         store.write(row, None)
-        if row.link.number == ticks.end.number:
-            break
-    for row in followed(EVENTS, rows_of(connection, EVENTS)):
+    ticks = store.head.ticks.seq
+    if past.ticks > ticks:
+        store.write(linked(TICKS, store.head.ticks, past.ticks - ticks, packed_ticks([]), packed_marks([])), None)
+    for row in _up_to(connection, EVENTS, past.end):
         store.write(None, row)
-        if row.link.number == events.end.number:
-            break
+    store.connection.execute("COMMIT")
     store.write_head()
+    return ticks
+
+
+def _up_to(connection: sqlite3.Connection, table: bytes, end: Link) -> Iterator[Row]:
+    return followed(table, islice(rows_of(connection, table), end.number))
 
 
 @contextmanager
@@ -131,9 +204,11 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only look at a journal, in use or not, as it is at this moment. Raises `JournalError`."""
     if not path.is_file():
         raise JournalError(f"{path}: no such journal")
+    if size_of(path) < 2:
+        raise JournalError(f"{path} is empty")  # SQLite would remove its log as a leftover, of one byte too
     try:
         connection = _looking(path)
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise JournalError(f"{path} cannot be read: {error}") from error
     try:
         yield connection
@@ -146,15 +221,13 @@ def _looking(path: Path) -> sqlite3.Connection:
     try:
         try:
             connection.execute("BEGIN")
-            layout = check_kind(connection, path)
+            check_kind(connection, path)
         except sqlite3.OperationalError:
-            if log_path(path).exists():
+            if size_of(log_path(path)):
                 raise
             connection.close()  # SQLite wants to make a log; where nobody may write there is none to be made
             connection = connect(path, read_only=True, immutable=True)
-            layout = check_kind(connection, path)
-        if not layout:
-            raise JournalError(f"{path} is no journal of livetrade")
+            check_kind(connection, path)
     except BaseException:
         connection.close()
         raise

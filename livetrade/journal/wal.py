@@ -13,7 +13,7 @@ from struct import Struct, unpack
 _HEADER = Struct(">8I")
 _FRAME = Struct(">6I")
 _MAGIC = 0x377F0682
-_LAST_FRAMES = 64
+_PAGES = frozenset(1 << power for power in range(9, 17))
 
 
 def torn_bytes(path: Path) -> int:
@@ -28,26 +28,29 @@ def torn_bytes(path: Path) -> int:
 def _torn(header: bytes, file: int, size: int) -> int:
     if len(header) < _HEADER.size:
         return len(header)
+    magic: int
+    page: int
     magic, _, page, _, *salt = _HEADER.unpack(header)[:6]
-    if magic & ~1 != _MAGIC:
+    if magic & ~1 != _MAGIC or page not in _PAGES:
         return 0
-    step = _FRAME.size + page
-    committed, written = _HEADER.size, _HEADER.size
-    for place, frame in _frames(file, step, salt):
-        written = min(place + step, size)
-        if frame[1] and place + step <= size and _is_whole(file, place, page, magic & 1):
-            committed = written
-    return written - committed
+    start, step = _HEADER.size, _FRAME.size + page
+    frames = list(_frames(file, step, salt))
+    end = start + len(frames) * step
+    written = size if size < end + _FRAME.size else end
+    for number in range(len(frames), 0, -1):
+        if frames[number - 1] and _is_whole(file, start + (number - 1) * step, page, magic & 1):
+            return written - start - number * step
+    return written - start
 
 
-def _frames(file: int, step: int, salt: list[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The place and the header of each frame of this log; what an older log left behind has another salt."""
+def _frames(file: int, step: int, salt: list[int]) -> Iterator[bool]:
+    """Whether it ends a commit, of each frame of this log; what an older log left behind has another salt."""
     place = _HEADER.size
     while len(head := os.pread(file, _FRAME.size, place)) == _FRAME.size:
-        frame = _FRAME.unpack(head)
-        if list(frame[2:4]) != salt:
+        _, pages, *its_salt = _FRAME.unpack(head)[:4]
+        if its_salt != salt:
             return
-        yield place, frame
+        yield pages > 0
         place += step
 
 
@@ -55,6 +58,8 @@ def _is_whole(file: int, place: int, page: int, big_endian: int) -> bool:
     """Does the frame's checksum hold? It goes on from that of the frame before, or of the header."""
     before = os.pread(file, 8, place - page - 8) if place > _HEADER.size else os.pread(file, 8, 24)
     content = os.pread(file, _FRAME.size + page, place)
+    if len(content) < _FRAME.size + page:
+        return False
     first, second = unpack(">2I", before)
     words = unpack(f"{'>' if big_endian else '<'}{(8 + page) // 4}I", content[:8] + content[_FRAME.size :])
     for even, odd in zip(words[::2], words[1::2], strict=True):

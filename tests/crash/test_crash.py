@@ -8,53 +8,42 @@ again (with `-m campaign` where it is one of the campaign). How long anything ta
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.crash.trial import Trial
+from tests.crash.trial import Figures, Record, Trial
 from tests.crash.venue import Exchange
 
 campaign = pytest.mark.campaign
-Say = Callable[[str], None]
 SYNCS = "fsync,fdatasync"
-
-
-@pytest.fixture
-def say(request: pytest.FixtureRequest) -> Say:
-    """Writes a line that is seen without `-s`."""
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
-    return lambda line: terminal.write_line(f"\n  {line}")
 
 
 def _seeds(first: int, count: int) -> list[object]:
     return [pytest.param(seed, marks=campaign) for seed in range(first, first + count)]
 
 
-def _kills(request: pytest.FixtureRequest) -> int:
-    return 25 if request.node.get_closest_marker("campaign") else 8
+def killed(trial: Trial, kills: int) -> Figures:
+    """Lives that end at random moments, and a last one that ends well."""
+    dice = Random(trial.seed)
+    with trial:
+        for _ in range(kills):
+            trial.kill(dice, longest=0.6 if kills < 10 else 1.2)
+        trial.end_well()
+        return trial.figures()
 
 
 @pytest.mark.parametrize("seed", [1, *_seeds(2, 8)])
-def test_killed(seed: int, tmp_path: Path, say: Say, request: pytest.FixtureRequest) -> None:
-    dice = Random(seed)
-    with Trial(tmp_path, seed, Exchange(seed)) as trial:
-        for _ in range(_kills(request)):
-            trial.kill(dice)
-        trial.end_well()
-        say(trial.summary())
+def test_killed(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
+    kills = 25 if request.node.get_closest_marker("campaign") else 8
+    record(request.node.name, killed(Trial(tmp_path, seed, Exchange(seed)), kills))
 
 
-@pytest.mark.parametrize("seed", [1, *_seeds(2, 4)])
-def test_killed_on_paper(seed: int, tmp_path: Path, say: Say, request: pytest.FixtureRequest) -> None:
-    dice = Random(seed)
-    with Trial(tmp_path, seed) as trial:
-        for _ in range(_kills(request) // 2):
-            trial.kill(dice)
-        trial.end_well()
-        say(trial.summary())
+@pytest.mark.parametrize("seed", [1, *_seeds(2, 6)])
+def test_killed_on_paper(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
+    kills = 25 if request.node.get_closest_marker("campaign") else 4
+    record(request.node.name, killed(Trial(tmp_path, seed), kills))
 
 
 # ── at a system call ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -71,37 +60,44 @@ def strace() -> None:
         pytest.skip("strace is missing, or may not trace")
 
 
-def _numbers(few: tuple[int, ...], last: int) -> list[object]:
-    return [*few, *(pytest.param(n, marks=campaign) for n in range(1, last + 1) if n not in few)]
+def killed_at(calls: str, number: int, folder: Path, record: Record) -> None:
+    with Trial(folder, number, Exchange(number)) as trial:
+        struck = trial.kill_at(calls, number)
+        trial.end_well(10)
+        record(f"{number} of {calls}: {struck}", trial.figures())
 
 
 @pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize("number", _numbers((4, 11, 40), 100))
-def test_killed_at_a_sync(number: int, tmp_path: Path, say: Say) -> None:
-    """Of a new journal: the first nine syncs make it, the others are commits. Each thread counts its own."""
-    with Trial(tmp_path, number, Exchange(number)) as trial:
-        say(f"sync {number}: {trial.kill_at(SYNCS, number)}")
-        trial.end_well(10)
-
-
-@campaign
-@pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize("number", range(1, 13))
-def test_killed_at_a_sync_of_a_journal_that_goes_on(number: int, tmp_path: Path, say: Say) -> None:
-    """What made the journal is not counted: the first syncs of its second life are commits, and the next of its third
-    what an opening does after a kill."""
-    with Trial(tmp_path, number, Exchange(number)) as trial:
-        trial.kill(Random(number))
-        say(f"commit {number}: {trial.kill_at('fdatasync', number)}")
-        say(f"head or folder: {trial.kill_at('fsync', 1 + number % 2)}")
-        trial.end_well(10)
+@pytest.mark.parametrize("number", [4, 11, 40])
+def test_killed_at_a_sync(number: int, tmp_path: Path, record: Record) -> None:
+    """Of a new journal: the first syncs make it, the others are commits. Each thread counts its own."""
+    killed_at(SYNCS, number, tmp_path, record)
 
 
 @campaign
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("number", range(1, 101))
-def test_killed_at_a_write(number: int, tmp_path: Path, say: Say) -> None:
+def test_killed_at_each_sync(number: int, tmp_path: Path, record: Record) -> None:
+    killed_at(SYNCS, number, tmp_path, record)
+
+
+@campaign
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("number", range(1, 101))
+def test_killed_at_each_write(number: int, tmp_path: Path, record: Record) -> None:
     """Between the writes of a commit, or of a head."""
+    killed_at("pwrite64", number, tmp_path, record)
+
+
+@campaign
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("number", range(1, 13))
+def test_killed_at_a_sync_of_a_journal_that_goes_on(number: int, tmp_path: Path, record: Record) -> None:
+    """What makes a journal is not counted here: in its second life the first commits end it, in its third what an
+    opening does after a kill, in its fourth the first writes."""
     with Trial(tmp_path, number, Exchange(number)) as trial:
-        say(f"write {number}: {trial.kill_at('pwrite64', number)}")
+        trial.kill(Random(number))
+        calls = ("fdatasync", number), ("fsync", 1 + number % 2), ("pwrite64", number)
+        struck = [trial.kill_at(*call) for call in calls]
         trial.end_well(10)
+        record(f"{number}: {' and later '.join(struck)}", trial.figures())

@@ -1,13 +1,15 @@
 """A trading process that is there to be killed.
 
-    python tests/crash/trader.py PORT JOURNAL SEED [ORDERS]
+    python tests/crash/trader.py PORT JOURNAL SEED [ORDERS [SLOW]]
 
-It trades at the exchange that listens on PORT (0: on paper), keeps JOURNAL, and ends in good order after so many ORDERS
-(0: never). What order number N asks for follows from SEED and N alone, so that a later life can ask for the same again:
-it begins with the numbers around the last one that its journal knows. It prints
+It trades at the exchange that listens on PORT (0: on paper), keeps JOURNAL on a disk that takes up to SLOW milliseconds
+more for each step, and ends in good order after so many ORDERS (0: never). What order number N asks for follows from
+SEED and N alone, so that a later life can ask for the same again: it begins with the numbers around the last one that
+its journal knows. It prints
 
-    OPEN json               the engine answers: what it has of orders, and which exits it watches
-    ACK what json           a command was answered, and how
+    OPEN json               the engine answers: what it knows of orders and of exits
+    ACK what json           a command was answered, and how; `told`: a callback was given an order
+    FILL id                 a callback was given a fill
     END                     it was closed in good order
 """
 
@@ -19,14 +21,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
+from queue import Queue
 from random import Random
-from threading import Event
+from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 import livetrade as lt
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.kinds import ExitStatus, OrderStatus, PriceSource, Product
+from livetrade.core.ticks import Tick
 from livetrade.core.values import Order
 from livetrade.ports import Statement
 from livetrade.surface import OrderHandle
@@ -34,7 +40,7 @@ from livetrade.surface import OrderHandle
 CASH = 10_000_000
 SYMBOLS = ("NSE:SBIN-EQ", "NSE:INFY-EQ", "NSE:TCS-EQ")
 MIDDLE = 10_000
-AT_ONCE = 4
+AT_ONCE = 6
 """Commands that wait for their answers at the same time."""
 AGAIN = AT_ONCE
 """How many numbers below and above the last known one are sent again."""
@@ -156,6 +162,40 @@ def _report(said: dict[str, Any]) -> ev.Report:
     raise ValueError(f"the exchange says {said}")
 
 
+# ── the journal ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SlowJournal(lt.FileJournal):
+    """On a disk that takes its time: what an engine does too early for a journal, it does long before that is safe."""
+
+    def __init__(self, path: str, slow_ms: int) -> None:
+        super().__init__(path)
+        self._slow_s = slow_ms / 1000
+        self._late: Queue[Callable[[], None] | None] = Queue()
+        self._clerk = Thread(target=self._write, name="slow disk", daemon=True)
+
+    def start(self, post: Callable[[Callable[[], None]], None], failed: Callable[[], None]) -> None:
+        super().start(post, failed)
+        self._clerk.start()
+
+    def append(self, events: Sequence[ev.Event], durable: Callable[[], None]) -> None:
+        self._late.put(partial(super().append, events, durable))
+
+    def record(self, quotes: list[Tick]) -> None:
+        self._late.put(partial(super().record, quotes))
+
+    def _write(self) -> None:
+        dice = Random()
+        while (job := self._late.get()) is not None:
+            sleep(dice.uniform(0, self._slow_s))
+            job()
+
+    def close(self, seconds: float) -> bool:
+        self._late.put(None)
+        self._clerk.join()
+        return super().close(seconds)
+
+
 # ── what it trades ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -189,11 +229,13 @@ class Trader:
             price = Decimal(MIDDLE + dice.randint(-30, 30)) / 100
             if await self._told("order", send(symbol, quantity, price, client_order_id=name)):
                 await self._change(name, quantity, price, dice)
-        elif kind < 0.97:
+        elif kind < 0.96:
             distance = Decimal(1_000_000 + number) / 10_000_000  # its own: it shows which command armed the stop
             await self._told("stop", engine.set_stop_loss(symbol, pct=distance), symbol=symbol, pct=str(distance))
-        else:
+        elif kind < 0.98:
             await self._told("close", engine.close_position(symbol))
+        else:
+            await self._told("transfer", engine.transfer(number), amount=number)
 
     async def _change(self, name: str, quantity: int, price: Decimal, dice: Random) -> None:
         """Of the limit orders some are modified, and some of them more than once; and some are canceled."""
@@ -250,7 +292,7 @@ def post(stream: lt.LivePriceStream, symbol: str, bid: int) -> None:
 def known(account: Account) -> dict[str, Any]:
     return {
         "orders": {name: picture(order) for name, order in account.orders.items()},
-        "armed": [risk.risk_id for risk in account.risks.values() if risk.status is ExitStatus.ARMED],
+        "exits": {risk_id: risk.status for risk_id, risk in account.risks.items()},
         "events": account.seq,
     }
 
@@ -276,16 +318,19 @@ async def come_to_rest(engine: lt.LiveTradingEngine, broker: SocketBroker | None
         await asyncio.sleep(0.01)
 
 
-async def live(port: int, journal: str, seed: int, orders: int) -> None:
+async def live(port: int, journal: str, seed: int, orders: int = 0, slow_ms: int = 0) -> None:
     stream = lt.LivePriceStream()
     for symbol in SYMBOLS:
         post(stream, symbol, MIDDLE + Random(f"{seed} {os.getpid()} {symbol}").randint(-40, 40))
     broker = SocketBroker(port) if port else None
     simulated = lt.PaperBroker(latency=(0, 0.001, 0.01)[seed % 3])
     terms = {"fees": lt.NoFees() if port else lt.FlatFee("1.25"), "broker": broker or simulated}
-    engine = lt.LiveTradingEngine(CASH, stream, journal=journal, **terms)
+    kept = SlowJournal(journal, slow_ms) if slow_ms else lt.FileJournal(journal)
+    engine = lt.LiveTradingEngine(CASH, stream, journal=kept, **terms)
     told = engine._read(known)
     tell("OPEN", json.dumps(told))
+    engine.on_fill(lambda fill: tell("FILL", fill.execution_id))
+    engine.on_order(lambda order: tell("ACK told", json.dumps({"success": False, "message": "", **picture(order)})))
     last = max((int(name[1:]) for name in told["orders"] if name[0] == "C" and name[1:].isdigit()), default=0)
     prices = asyncio.create_task(quote(stream, Random(f"{seed} {os.getpid()}")))
     await Trader(engine, seed, numbers_from(last, orders)).trade()
@@ -298,5 +343,5 @@ async def live(port: int, journal: str, seed: int, orders: int) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    asyncio.run(live(int(arguments[0]), arguments[1], int(arguments[2]), int(arguments[3]) if arguments[3:] else 0))
+    where, path, *numbers = sys.argv[1:]
+    asyncio.run(live(int(where), path, *map(int, numbers)))

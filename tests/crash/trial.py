@@ -8,9 +8,9 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -35,6 +35,8 @@ from tests.support import soon
 
 TRADER = Path(__file__).with_name("trader.py")
 PATIENCE = 60.0
+_SAME = {**os.environ, "PYTHONPATH": os.fspath(Path(lt.__file__).parent.parent)}
+"""The traders run the livetrade that the tests do."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,36 @@ class Ack:
     life: int
     what: str
     figures: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What trials came to. acknowledged: orders with an answer; unheard: reports that the exchange made to nobody;
+    opened_s: the longest that it took from the start of a process until its engine answered, in seconds."""
+
+    kills: int = 0
+    events: int = 0
+    orders: int = 0
+    fills: int = 0
+    answers: int = 0
+    acknowledged: int = 0
+    unheard: int = 0
+    opened_s: float = 0.0
+
+    def __add__(self, other: Self) -> Self:
+        sums = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
+        return replace(self, **{**sums, "opened_s": max(self.opened_s, other.opened_s)})
+
+    def __str__(self) -> str:
+        opened = f", open {self.opened_s:.2f} s after its start at the latest" if self.opened_s else ""
+        return (
+            f"{self.kills:,} kills, {self.orders:,} orders ({self.acknowledged:,} acknowledged), {self.fills:,} fills, "
+            f"{self.answers:,} answers, {self.events:,} events, {self.unheard:,} reports that nobody heard{opened}"
+        )
+
+
+Record = Callable[[str, Figures], None]
+"""Takes a line about a trial, and its figures."""
 
 
 @dataclass
@@ -52,6 +84,8 @@ class Trial:
     seed: int
     exchange: Exchange | None = None
     acks: list[Ack] = field(default_factory=list)
+    fills: set[str] = field(default_factory=set)
+    """Executions that a callback was told."""
     kills: int = 0
     lives: int = 0
     opened_after: list[float] = field(default_factory=list)
@@ -78,20 +112,23 @@ class Trial:
     # ── lives ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def life(self, *, orders: int = 0, wrap: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    def life(self, *, orders: int = 0, slow_ms: int = 0, wrap: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
         """A trading process. However it ends, it has ended then, and what it left behind is looked at."""
         self.lives += 1
         port = self.exchange.port if self.exchange is not None else 0
-        command = [*wrap, sys.executable, "-W", "error", TRADER, str(port), self.path, str(self.seed), str(orders)]
+        numbers = map(str, (self.seed, orders, slow_ms))
+        command = [*wrap, sys.executable, "-W", "error", TRADER, str(port), self.path, *numbers]
         began = time.monotonic()
         with self._told.open("xb") as told, self.errors.open("ab") as errors:
-            process = subprocess.Popen(command, stdout=told, stderr=errors, stdin=subprocess.DEVNULL)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": errors}
+            process = subprocess.Popen(command, **streams, env=_SAME, start_new_session=True)
         self._began = began
         try:
             yield process
         finally:
-            process.kill()
-            process.wait()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # strace, and what it traces
+                process.wait()
         self._listen()
         self.look()
 
@@ -104,14 +141,15 @@ class Trial:
         assert process.poll() is None, f"it ended by itself, with {process.returncode}"
         self.opened_after.append(time.monotonic() - self._began)
 
-    def kill(self, dice: Random) -> None:
-        """A life that ends at a random moment: as it starts or recovers, right after, or as it trades."""
-        with self.life() as process:
+    def kill(self, dice: Random, longest: float = 0.6) -> None:
+        """A life that ends at a random moment: as it starts or recovers, right after, or as it trades. Every other one
+        has a slow disk."""
+        with self.life(slow_ms=dice.choice((0, 20))) as process:
             if dice.random() < 0.25:
-                _pass(process, dice.uniform(0, 0.5))
+                _pass(process, dice.uniform(0, 1.2 * (self.opened_after or [0.5])[-1]))
             else:
                 self.until_open(process)
-                _pass(process, dice.uniform(0, 0.03 if dice.random() < 0.3 else 0.6))
+                _pass(process, dice.uniform(0, 0.03 if dice.random() < 0.3 else longest))
             process.kill()
             assert process.wait(PATIENCE) == -signal.SIGKILL, f"it ended by itself, with {process.returncode}"
         self.kills += 1
@@ -120,12 +158,12 @@ class Trial:
         """A life that ends as one of its threads makes its n-th system call of a kind; gives back which that was."""
         log = self.folder / f"calls.{self.lives + 1}"
         inject = f"inject={calls}:signal=SIGKILL:when={number}"
-        wrap = ["strace", "-f", "--seccomp-bpf", "-y", "-o", os.fspath(log), "-e", f"trace={calls}", "-e", inject]
+        wrap = ["strace", "-f", "-y", "-o", os.fspath(log), "-e", f"trace={calls}", "-e", inject]
         with self.life(wrap=wrap) as process:
             assert process.wait(PATIENCE) == -signal.SIGKILL, f"call {number} did not end it: {process.returncode}"
         self.kills += 1
         made = [line for line in log.read_text().splitlines() if "(" in line]
-        return made[-1].split(maxsplit=1)[1]
+        return made[-1].split(maxsplit=1)[1].replace(f"{self.folder}/", "").partition(" =")[0]
 
     def end_well(self, orders: int = 25) -> None:
         """A life that comes to rest, is closed, and leaves the books as they must be."""
@@ -146,6 +184,8 @@ class Trial:
             elif kind == "ACK":
                 what, _, figures = rest.partition(" ")
                 self.acks.append(Ack(self.lives, what, json.loads(figures)))
+            elif kind == "FILL":
+                self.fills.add(rest)
 
     def _recovered(self, known: dict[str, Any]) -> None:
         """What an engine said it knew when it opened, against all that had been acknowledged before."""
@@ -153,9 +193,10 @@ class Trial:
             self.opened = lt.open_journal(self.path)
         for ack in self.acks:
             _hold(ack, known["orders"].get(ack.figures["name"]), "the engine that went on")
-        risks = self._read(lambda account: account.risks)
-        for risk_id in self.watched - set(known["armed"]):
-            assert risks[risk_id].status is not ExitStatus.ARMED, f"{risk_id} was armed, and the engine forgot it"
+        for risk_id in self.watched:
+            status = known["exits"].get(risk_id)
+            fired_meanwhile = status in ("TRIGGERED", "FILLED", "CANCELED")  # `check_exits` asks for the reason
+            assert status == "ARMED" or fired_meanwhile, f"{risk_id} was armed; the engine that went on has {status}"
 
     # ── what it left behind ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -173,44 +214,61 @@ class Trial:
             table = self.opened.orders()
         verdict = verify(self.path)
         assert verdict.whole, verdict
-        orders = self._read(lambda account: account.orders)
-        risks = self._read(lambda account: list(account.risks.values()))
-        armed = {(risk.symbol, str(risk.pct)) for risk in risks}
-        assert list(table.index) == list(orders)
+        account = self._read(lambda account: account)
+        assert list(table.index) == list(account.orders)
+        if self.exchange is not None:
+            self.exchange.look(lambda exchange: _check_sent(exchange, account.orders))
         for ack in self.acks:
-            name = ack.figures["name"]
-            _hold(ack, picture(orders.get(name)), "the journal")
+            _hold(ack, picture(account.orders.get(ack.figures["name"])), "the journal")
             if ack.what == "modify" and ack.figures["success"]:
-                _hold_terms(ack, orders[name])
+                _hold_terms(ack, account.orders[ack.figures["name"]])
+        self._hold_the_rest(account)
+        self.watched = {risk.risk_id for risk in account.risks.values() if risk.status is ExitStatus.ARMED}
+
+    def _hold_the_rest(self, account: Account) -> None:
+        """What was acknowledged and is no order: stops, money put in, fills that a callback was told."""
+        armed = {(risk.symbol, str(risk.pct)) for risk in account.risks.values()}
+        put_in = CASH if account.opened is not None else 0
+        for ack in self.acks:
             if ack.what == "stop" and ack.figures["success"]:
                 assert (ack.figures["symbol"], ack.figures["pct"]) in armed, f"lost: {ack}"
-        self.watched = {risk.risk_id for risk in risks if risk.status is ExitStatus.ARMED}
+            if ack.what == "transfer" and ack.figures["success"]:
+                put_in += ack.figures["amount"]
+        assert money(account.ledger.put_in_raw) >= put_in, "lost: money that was put in"
+        lost = self.fills - {fill.execution_id for fill in fills_of(account)}
+        assert not lost, f"told of, and lost: {lost}"
 
     def check_books(self) -> None:
         """Nothing is on its way any more: the journal must say what the exchange does, and add up."""
         account = self._read(lambda account: account)
-        fills = [fill for fill in account.fill_history.columns["fill"] if isinstance(fill, Fill)]
+        fills = fills_of(account)
         assert len({fill.execution_id for fill in fills}) == len(fills), "an execution was counted twice"
+        if self.exchange is not None:
+            self.exchange.look(lambda exchange: _check_exchange(exchange, account, fills))
         _check_sums(account, fills)
         check_exits(self.path)
-        assert account.halted is None
+        assert account.halted is None, account.halted
         assert {alarm.kind for alarm in account.alarms} <= {"session", "exit order ended"}, list(account.alarms)
         assert account_picture(account) == account_picture(lt.open_journal(self.path)._account)
         assert account.ended_well
-        if self.exchange is not None:
-            self.exchange.look(lambda exchange: _check_exchange(exchange, account, fills))
 
-    def summary(self) -> str:
+    def figures(self) -> "Figures":
         account = self._read(lambda account: account)
-        orders = [ack for ack in self.acks if ack.what == "order"]
-        opened = max(self.opened_after, default=0)
-        line = (
-            f"seed {self.seed}: {self.kills} kills, {account.seq:,} events, {len(account.orders):,} orders, "
-            f"{len(account.fill_history.columns['fill']):,} fills, {len(self.acks):,} acknowledgements "
-            f"({len({ack.figures['name'] for ack in orders}):,} orders), "
-            f"open {opened:.2f} s after its start at the latest"
+        orders = {ack.figures["name"] for ack in self.acks if ack.what == "order"}
+        return Figures(
+            kills=self.kills,
+            events=account.seq,
+            orders=len(account.orders),
+            fills=len(account.fill_history.columns["fill"]),
+            answers=sum(ack.what != "told" for ack in self.acks),
+            acknowledged=len(orders),
+            unheard=0 if self.exchange is None else self.exchange.lost,
+            opened_s=max(self.opened_after, default=0.0),
         )
-        return line if self.exchange is None else f"{line}, {self.exchange.lost:,} reports that nobody heard"
+
+
+def fills_of(account: Account) -> list[Fill]:
+    return [fill for fill in account.fill_history.columns["fill"] if isinstance(fill, Fill)]
 
 
 def _pass(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -227,7 +285,8 @@ def _hold(ack: Ack, order: dict[str, Any] | None, whose: str) -> None:
     if told["name"] is None:
         return
     wrong = f"life {ack.life} acknowledged {ack.what} {told}; {whose} has {order}"
-    assert order is not None, f"lost: {wrong}"
+    if order is None or order["name"] is None:
+        raise AssertionError(f"lost: {wrong}")
     assert "Duplicate id" not in told["message"], wrong
     if told["status"] in FINAL:
         kept = ("status", "filled", "value")
@@ -255,7 +314,7 @@ def _check_sums(account: Account, fills: Sequence[Fill]) -> None:
         spent += fill.side.sign * fill.value + fill.fees
         held[fill.symbol] += fill.side.sign * fill.quantity_raw
     ledger = account.ledger
-    assert money(ledger.cash_raw) == CASH - spent
+    assert money(ledger.cash_raw) == money(ledger.put_in_raw) - spent
     for symbol, market in account.markets.items():
         assert market.position_raw == held[symbol], symbol
     assert (
@@ -264,10 +323,17 @@ def _check_sums(account: Account, fills: Sequence[Fill]) -> None:
     )
 
 
-def _check_exchange(exchange: Exchange, account: Account, fills: Sequence[Fill]) -> None:
+def _check_sent(exchange: Exchange, orders: Mapping[str, Order]) -> None:
+    """What has left was journaled before, and has left once."""
     assert not exchange.faults
     doubled = {name: count for name, count in exchange.submissions.items() if count > 1}
     assert not doubled, f"submitted more than once: {doubled}"
+    unknown = exchange.orders.keys() - orders.keys()
+    assert not unknown, f"sent and not in the journal: {[exchange.orders[name] for name in unknown]}"
+
+
+def _check_exchange(exchange: Exchange, account: Account, fills: Sequence[Fill]) -> None:
+    _check_sent(exchange, account.orders)
     ours = [(fill.execution_id, fill.client_order_id, fill.quantity_raw, fill.price_raw) for fill in fills]
     theirs = [(done.name, done.order.name, done.quantity, done.price) for done in exchange.executions]
     assert sorted(ours) == sorted(theirs), set(ours) ^ set(theirs)
@@ -275,8 +341,7 @@ def _check_exchange(exchange: Exchange, account: Account, fills: Sequence[Fill])
     for symbol, market in account.markets.items():
         assert market.position_raw == net.get(symbol, 0), symbol
     for name, placed in exchange.orders.items():
-        order = account.orders.get(name)
-        assert order is not None, f"{placed} was sent and is not in the journal"
+        order = account.orders[name]
         assert (order.quantity_raw, order.limit_raw) == (placed.quantity, placed.limit), f"{placed}: {order!r}"
         assert order.is_open is placed.working, f"{placed}: {order!r}"
     for name, order in account.orders.items():

@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from threading import Thread
 from typing import Any, TypeVar
@@ -71,7 +72,8 @@ class Exchange:
         self._due: dict[int, Due] = {}
         self._number = 0
         self._calm = False
-        self._writer: asyncio.StreamWriter | None = None
+        self._writer: asyncio.StreamWriter | None = None  # the one that is served
+        self._writers: set[asyncio.StreamWriter] = set()
         self._read_to_end: asyncio.Event | None = None
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
@@ -85,10 +87,6 @@ class Exchange:
 
         return asyncio.run_coroutine_threadsafe(asked(), self._loop).result(30)
 
-    def excite(self) -> None:
-        """Trading goes on after a `calm`."""
-        self._calm = False
-
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -99,16 +97,18 @@ class Exchange:
         self._server.close()
         for due in self._due.values():
             due.timer.cancel()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        sessions = asyncio.all_tasks() - {asyncio.current_task()}
+        for writer in self._writers:
+            writer.close()
+        if sessions:
+            await asyncio.wait(sessions, timeout=10)
 
     # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         earlier, ended = self._read_to_end, asyncio.Event()
         self._read_to_end = ended
+        self._writers.add(writer)
         try:
             if earlier is not None:
                 await earlier.wait()
@@ -123,6 +123,7 @@ class Exchange:
             if self._writer is writer:
                 self._writer = None
             ended.set()
+            self._writers.discard(writer)
             writer.close()
 
     def _take(self, request: dict[str, Any]) -> None:
@@ -134,13 +135,17 @@ class Exchange:
             case "modify":
                 self._modify(**request)
             case "statement":
-                self._write({"statement": self._statement(request["names"]), "filled": self.positions()})
+                delay = 0.0 if self._dice.random() < 0.5 else self._dice.uniform(0, 0.03)
+                self._later(delay, partial(self._state, request["names"], self._writer))
             case "calm":
                 self._become_calm()
                 self._write({"calm": True})
 
-    def _statement(self, names: list[str]) -> dict[str, list[dict[str, Any]]]:
-        return {name: self.orders[name].said if name in self.orders else [] for name in names}
+    def _state(self, names: list[str], asked_by: asyncio.StreamWriter | None) -> None:
+        if self._writer is not asked_by:
+            return  # whoever asked is dead
+        histories = {name: self.orders[name].said if name in self.orders else [] for name in names}
+        self._write({"statement": histories, "filled": self.positions()})
 
     def positions(self) -> dict[str, int]:
         """The net raw quantity of all executions, by symbol."""

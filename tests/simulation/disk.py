@@ -133,7 +133,7 @@ class DiskJournal(FileJournal):
         self._due = 0.0
         self._posts: list[Job] = []
         self.gone = False
-        """The process has crashed: nothing leaves it any more."""
+        """Its process is gone: nothing leaves it any more."""
 
     @property
     def exists(self) -> bool:
@@ -142,6 +142,7 @@ class DiskJournal(FileJournal):
     def open(self) -> None:
         known = self._disk.written_head
         self._checked = check(self._store.connection, EVENTS, known.events)
+        self._known_ticks = known.ticks
         self._world.expect(not self._checked.damage, f"the journal is damaged: {self._checked.damage}")
         ticks = max(known.ticks, last_link(self._store.connection, TICKS), key=lambda link: link.number)
         self._world.expect(Head(self._checked.end, ticks) == self._disk.head, "the journal ends elsewhere")
@@ -169,13 +170,16 @@ class DiskJournal(FileJournal):
 
     def _ring(self, seconds: float) -> None:
         due = self._world.now + seconds
-        if not self._world.now < self._due <= due:  # else it works before that anyway
+        if not self._due or due < self._due:
             self._due = due
             self._world.loop.call_at(due, self._work, due)
 
     def _work(self, due: float) -> None:
         writer = self._writer
-        if self.gone or due != self._due or writer is None or writer.is_done():
+        if due != self._due:  # an earlier one took its place
+            return
+        self._due = 0.0
+        if self.gone or writer is None or writer.is_done():
             return
         if self._disk.mode is Mode.STALLED:
             writer._take()  # this is what it was about to write
@@ -190,10 +194,13 @@ class DiskJournal(FileJournal):
             return self._writer.fault
         return "its disk is full, 0 bytes are left" if self._disk.mode is Mode.FULL else ""
 
+    def crash(self) -> None:
+        self.gone = True
+        self._store.close()
+
     def close(self, seconds: float) -> bool:
         done = self._writer is None or self._disk.mode is not Mode.STALLED
         while done and self._writer is not None and not self._writer.is_done():
             done = self._writer.work()
-        self.gone = True
-        self._store.close()
+        self.crash()
         return done

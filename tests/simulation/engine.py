@@ -81,7 +81,7 @@ class SimulatedEngine(LiveTradingEngine):
 
     def crash(self) -> None:
         """The process is gone, in the middle of whatever it did."""
-        self._drawer.gone = True
+        self._drawer.crash()
         for task in self._tasks:
             task.cancel()
         for _ in range(3):
@@ -103,7 +103,7 @@ class SimulatedEngine(LiveTradingEngine):
         retries = {risk.risk_id: risk.retry_ns for risk in self.account.risks.values()}
         events = super()._take(message)
         if isinstance(message, ev.ClockJumped):
-            self.rules.jumped(message, events, retries)
+            self.rules.jumped(self, message, retries, events)
         return events
 
     def _take_command(self, command: ev.Command, handle: OrderHandle) -> None:

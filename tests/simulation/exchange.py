@@ -1,6 +1,6 @@
 """A truthful venue behind the Broker port. What it filled it knows for good; what it says travels, and so do requests.
 
-Reports are late, doubled, lost until the venue says everything again, and overtaken by others; what travels while the
+Reports are late, doubled, lost until the venue says everything again, and overtaken by others. What travels while the
 engine crashes is lost for good. Requests that were handed over arrive, whatever becomes of the engine.
 """
 
@@ -16,6 +16,8 @@ from livetrade.core.venue import Venue
 from livetrade.ports import Statement
 from tests.simulation.world import World
 
+ENDS = ev.Rejected | ev.Canceled | ev.Expired
+
 
 class Entry:
     """One order in the venue's book."""
@@ -26,6 +28,10 @@ class Entry:
         self.filled = 0
         self.is_open = True
         self.said: list[ev.Report] = []
+        self.told_until = 0.0
+        """When the last that was said arrives."""
+        self.is_cut = False
+        """Something was lost, and so is what ends the order, until all is said again."""
 
     @property
     def leaves(self) -> int:
@@ -51,6 +57,8 @@ class Exchange:
         self.book: dict[str, Entry] = {}
         self.calm = False
         """Everything is done as asked, at once."""
+        self.tells_ends_last = True
+        """Of an order's end nothing is heard before its fills."""
 
     # ── Broker ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -67,10 +75,14 @@ class Exchange:
             entry = self.book.get(key)
             said = list(entry.said) if entry else []
             if key in on_the_way:
-                self._say_again(said)
+                self._say_again(entry)
                 continue
             self._dice.shuffle(said)
+            if self.tells_ends_last:
+                said.sort(key=lambda report: isinstance(report, ENDS))
             reports[key] = said + said[:1]
+            if entry is not None:
+                entry.is_cut = False
         return Statement(reports, None if on_the_way else self.filled())
 
     async def run(self, requests: Callable[[], Sequence[ev.Request]], report: Callable[[ev.Report], None]) -> None:
@@ -80,12 +92,14 @@ class Exchange:
             for request in requests():
                 self._take(request)
             self.pass_time()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     def crash(self) -> None:
         """The engine is gone, and with it what was on its way to it."""
         self._report, self._asked = None, False
         self._going.clear()
+        for entry in self.book.values():
+            entry.is_cut, entry.told_until = True, 0
 
     # ── ways ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,17 +109,24 @@ class Exchange:
             self._world.expect(key not in self.taken, f"{key} was handed over twice")
             self.taken.add(key)
         self._handed(request)
-        delay = 0 if self.calm else self._dice.choice((0, 0, 0.01, 0.1, 0.6))
+        delay = 0 if self.calm else self._dice.choice((0, 0, 0, 0.01, 0.1, 0.6, 3))
         due = max(self._world.now + delay, self._last_due.get(key, 0))
         self._last_due[key] = due
         self._count += 1
         heappush(self._coming, (due, self._count, request))
 
-    def _send(self, report: ev.Report) -> None:
-        if self._asked:
-            delay = 0 if self.calm else self._dice.choice((0, 0, 0.02, 0.2, 1.5))
-            self._count += 1
-            heappush(self._going, (self._world.now + delay, self._count, report))
+    def _send(self, report: ev.Report, entry: Entry | None) -> None:
+        if not self._asked:
+            return
+        due = self._world.now + (0 if self.calm else self._dice.choice((0, 0, 0.02, 0.2, 1.5)))
+        if entry is not None:
+            ends = isinstance(report, ENDS)
+            if ends and entry.is_cut:
+                return
+            due = max(due, entry.told_until) if ends and self.tells_ends_last else due
+            entry.told_until = max(due, entry.told_until)
+        self._count += 1
+        heappush(self._going, (due, self._count, report))
 
     def pass_time(self) -> None:
         """What is due arrives, there and here."""
@@ -124,12 +145,15 @@ class Exchange:
     def say_all_again(self) -> None:
         """As after a lost connection: nothing that was ever said is missing any more."""
         for entry in self.book.values():
-            self._say_again(entry.said)
+            self._say_again(entry)
 
-    def _say_again(self, said: Sequence[ev.Report]) -> None:
-        for report in said:
+    def _say_again(self, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        entry.is_cut = False
+        for report in entry.said:
             if not isinstance(report, ev.RequestRejected):  # it does not say which request it answered
-                self._send(report)
+                self._send(report, entry)
 
     # ── the venue ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,12 +184,14 @@ class Exchange:
         report = ev.RequestRejected(0, key, why)
         if entry is not None:
             entry.said.append(report)
-        self._send(report)
+        self._send(report, None)
 
     def _say(self, entry: Entry, report: ev.Report) -> None:
         entry.said.append(report)
-        for _ in range(1 if self.calm else self._dice.choice((0, 2, *[1] * 12))):  # lost, doubled, or once
-            self._send(report)
+        times = 1 if self.calm else self._dice.choice((0, 2, *[1] * 12))
+        entry.is_cut |= not times or not self._asked
+        for _ in range(times):
+            self._send(report, entry)
 
     def _close(self, entry: Entry, how: Any) -> None:
         entry.is_open = False

@@ -1,6 +1,7 @@
 """A feed of good ticks and of every bad kind, and what a believer of the good ones alone would know."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import livetrade as lt
@@ -106,35 +107,39 @@ class Market:
         """Something that is no price."""
         item = self._dice.choice(ITEMS)
         far = self._dice.choice((LOW, HIGH))
-        kinds = ["by hand", "quarantined", "crossed", "negative", "empty", "scale", "backward", "duplicate"]
-        kind = self._dice.choice(kinds)
+        kind = self._dice.choice(("by hand", "quarantined", *_MAKERS))
         if kind == "by hand" or self._sink is None:
             odd = self._dice.choice(("NaN", "Infinity", 0, -1, "1.00001"))
             stream.update(item.symbol, bid=odd, ask=item.price(far))
             return f"bad tick by hand: {odd}"
         if kind == "quarantined":
             self._sink.quarantine("NaN")
-            return "bad tick: quarantined by the feed"
-        now = self._sink.now()
-        prices: dict[str, dict[str, Any]] = {
-            "crossed": {"bid_raw": HIGH, "ask_raw": LOW},
-            "negative": {"bid_raw": far, "ask_raw": -far},
-            "empty": {},
-            "scale": {"bid_raw": far, "ask_raw": far, "last_raw": far},
-        }
-        if kind in prices:
-            if kind == "empty" and self.good[item.symbol].bid:
-                return "no empty tick: it changes nothing where a quote is known"
-            scaled = Instrument(item.symbol, scale=4) if kind == "scale" and self.good[item.symbol].bid else item
-            if kind == "scale" and scaled is item:
-                return "no off-scale tick: the scale is not fixed yet"
-            self._sink.tick(Tick(scaled, now, **prices[kind], source="a"))
-            return f"bad tick: {kind}"
-        timed = self._timed.get(item.symbol)
-        if timed is None:
-            return f"no {kind} tick: nothing was timed"
-        copied = {name: getattr(timed, name) for name in ("bid_raw", "ask_raw", "last_raw")}
-        if kind == "backward":
-            copied = dict.fromkeys(copied, far)
-        self._sink.tick(Tick(item, now, **copied, time_ns=timed.time_ns - (kind == "backward"), source="a"))
+        elif not self.good[item.symbol].bid:
+            return f"no {kind} tick: of {item.symbol} nothing is known"
+        else:
+            terms = _MAKERS[kind](item, far, self._timed.get(item.symbol))
+            if terms is None:
+                return f"no {kind} tick: nothing was timed"
+            self._sink.tick(Tick(**{"instrument": item, "received_ns": self._sink.now(), "source": "a", **terms}))
         return f"bad tick: {kind}"
+
+
+def _all(raw: int) -> dict[str, int]:
+    return dict.fromkeys(("bid_raw", "ask_raw", "last_raw"), raw)
+
+
+def _backward(_: Instrument, far: int, timed: Tick | None) -> dict[str, Any] | None:
+    return None if timed is None else {**_all(far), "time_ns": timed.time_ns - 1}
+
+
+def _duplicate(_: Instrument, __: int, timed: Tick | None) -> dict[str, Any] | None:
+    return None if timed is None else {name: getattr(timed, name) for name in (*_all(0), "time_ns")}
+
+
+_MAKERS: dict[str, Callable[[Instrument, int, Tick | None], dict[str, Any] | None]] = {
+    "crossed": lambda *_: {"bid_raw": HIGH, "ask_raw": LOW},
+    "negative": lambda _, far, __: {"bid_raw": far, "ask_raw": -far},
+    "off-scale": lambda item, far, _: {"instrument": Instrument(item.symbol, scale=4), **_all(far)},
+    "backward": _backward,
+    "duplicate": _duplicate,
+}

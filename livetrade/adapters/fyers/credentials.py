@@ -7,10 +7,10 @@ environment, `FYERS_AUTH_TOKEN` (`APPID:JWT`, or the JWT with `FYERS_APP_ID` bes
 """
 
 import base64
-import binascii
-import hmac
 import json
 import os
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -18,6 +18,9 @@ from livetrade.errors import FeedError
 
 SERVICE = "livetrade-fyers"
 HOW = "run `livetrade login fyers`, set FYERS_AUTH_TOKEN to APPID:JWT, or pass access_token="
+
+_APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_JWT = re.compile(r"[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]*={0,2}")
 
 
 class Secret:
@@ -35,7 +38,9 @@ class Secret:
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+        from hmac import compare_digest  # pulls in OpenSSL, and `import livetrade` needs none
+
+        return isinstance(other, Secret) and compare_digest(self._text.encode(), other._text.encode())
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
@@ -50,6 +55,14 @@ class Secret:
         return repr(self)
 
 
+def app_id_of(text: str) -> str:
+    """The app id itself. Raises `FeedError` for one that cannot be, without showing it: it may be a secret that got
+    into the wrong place."""
+    if not _APP_ID.fullmatch(text):
+        raise FeedError("the Fyers app id is malformed: it looks like ABCD1234EF-100")
+    return text
+
+
 class AccessToken:
     """The day's token, taken apart. `expires`: aware, UTC; None where the token does not say.
 
@@ -60,15 +73,15 @@ class AccessToken:
         whole = text.reveal() if isinstance(text, Secret) else text
         given, colon, jwt = whole.strip().partition(":")
         if not colon:
-            given, jwt = app_id, whole.strip()
+            given, jwt = app_id.strip(), whole.strip()
         if not given:
             raise FeedError("the Fyers token lacks its app id: give APPID:JWT, or set FYERS_APP_ID beside it")
         payload = _payload(jwt)
-        expiry, key = payload.get("exp"), payload.get("hsm_key")
-        self.app_id = given
+        key = payload.get("hsm_key")
+        self.app_id = app_id_of(given)
         self.jwt = Secret(jwt)
         self.hsm_key = Secret(key if isinstance(key, str) else "")
-        self.expires = datetime.fromtimestamp(expiry, UTC) if isinstance(expiry, int | float) else None
+        self.expires = _expiry(payload.get("exp"))
 
     @property
     def authorization(self) -> Secret:
@@ -95,18 +108,26 @@ class AccessToken:
 
 
 def _payload(jwt: str) -> dict[str, Any]:
-    """The middle part of a JWT; never an exception that carries the token."""
-    parts = jwt.split(".")
-    try:
-        if len(parts) != 3:
-            raise ValueError
-        middle = parts[1] + "=" * (-len(parts[1]) % 4)
-        payload = json.loads(base64.b64decode(middle, altchars=b"-_", validate=True))
-        if not isinstance(payload, dict):
-            raise ValueError
-    except (ValueError, binascii.Error, UnicodeError):
-        raise FeedError(f"the Fyers token is malformed: it is not APPID:JWT; {HOW}") from None
+    """The middle part of a JWT. What cannot be read raises after its own error is gone, for that carries the text."""
+    payload: object = None
+    if _JWT.fullmatch(jwt):
+        middle = jwt.split(".")[1].rstrip("=")
+        try:
+            payload = json.loads(base64.b64decode(middle + "=" * (-len(middle) % 4), altchars=b"-_", validate=True))
+        except (ValueError, RecursionError):
+            payload = None
+    if not isinstance(payload, dict):
+        raise FeedError(f"the Fyers token is malformed: it is not APPID:JWT; {HOW}")
     return payload
+
+
+def _expiry(seconds: object) -> datetime | None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def find_token(given: str | Secret | None = None) -> AccessToken:
@@ -119,26 +140,25 @@ def find_token(given: str | Secret | None = None) -> AccessToken:
 
 def from_keyring() -> str | None:
     """What `livetrade login fyers` kept; None where nothing is kept, or where there is no keyring."""
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return None
-    try:
-        return keyring.get_password(SERVICE, os.environ.get("FYERS_USER_ID", "default"))
-    except KeyringError:
-        return None
+    return _with_keyring(lambda keyring: keyring.get_password(SERVICE, _user()))
 
 
 def to_keyring(token: AccessToken) -> bool:
-    """Keeps the token; False where there is no keyring to keep it in."""
+    """Keeps the token; False where there is no keyring that keeps it."""
+    _with_keyring(lambda keyring: keyring.set_password(SERVICE, _user(), token.authorization.reveal()))
+    return Secret(from_keyring() or "") == token.authorization
+
+
+def _user() -> str:
+    return os.environ.get("FYERS_USER_ID") or "default"
+
+
+def _with_keyring(use: Callable[[Any], str | None]) -> str | None:
     try:
         import keyring
-        from keyring.errors import KeyringError
     except ImportError:
-        return False
+        return None
     try:
-        keyring.set_password(SERVICE, os.environ.get("FYERS_USER_ID", "default"), token.authorization.reveal())
-    except KeyringError:
-        return False
-    return True
+        return use(keyring)
+    except Exception:  # noqa: BLE001 - each system's keyring raises errors of its own; without one there are other ways
+        return None

@@ -1,0 +1,9 @@
+"""Servers on loopback that speak as the outside world does, for your own tests and notebooks.
+
+They need no key and no network, and fail on demand.
+"""
+
+from livetrade.testing.faults import Fault
+from livetrade.testing.fyers import FyersServer
+
+__all__ = ["Fault", "FyersServer"]
