@@ -99,11 +99,12 @@ def one_run(ticks: int, symbols: int, journal: str | None) -> None:
     market.done.wait()
     rate = ticks / (time.perf_counter() - started)
     for number, (memory, threads, tasks, descriptors) in enumerate(market.seen, 1):
-        print(f"  {number:3} million   {memory:7.1f} MiB   {threads} threads   {tasks} tasks   {descriptors}
-        descriptors")
-    first, last = market.seen[min(WARM_UP, len(market.seen)) - 1], market.seen[-1] millions = max(1, len(market.seen) -
-    WARM_UP) print(f"  growth for each million after the warm-up: {(last[0] - first[0]) / millions:+.3f} MiB;
-    {rate:,.0f} ticks/s") with warnings.catch_warnings():
+        counts = f"{threads} threads   {tasks} tasks   {descriptors} descriptors"
+        print(f"  {number:3} million   {memory:7.1f} MiB   {counts}")
+    first, last = market.seen[min(WARM_UP, len(market.seen)) - 1], market.seen[-1]
+    growth = (last[0] - first[0]) / max(1, len(market.seen) - WARM_UP)
+    print(f"  growth for each million after the warm-up: {growth:+.3f} MiB; {rate:,.0f} ticks/s")
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         engine.close()
 
