@@ -35,7 +35,12 @@ def resident_mib() -> float:
 
 def facts() -> tuple[float, int, int, int]:
     """Memory in MiB, threads, tasks of this loop, descriptors."""
-    return resident_mib(), threading.active_count(), len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+    return (
+        resident_mib(),
+        threading.active_count(),
+        len(asyncio.all_tasks()),
+        len(list(Path("/proc/self/fd").iterdir())),
+    )
 
 
 class Market:

@@ -10,7 +10,7 @@ success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_
 
 from livetrade.adapters.fyers.candles import history, quotes
 from livetrade.adapters.fyers.feed import FyersFeed
-from livetrade.adapters.fyers.instruments import instruments
+from livetrade.adapters.fyers.instruments import instruments, load_instruments
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed, read_ticks
 from livetrade.adapters.simulated import SimulatedFeed
@@ -77,6 +77,7 @@ __all__ = [
     "enable_nested_asyncio",
     "history",
     "instruments",
+    "load_instruments",
     "open_journal",
     "quotes",
     "read_ticks",

@@ -141,17 +141,9 @@ class Answers:
                 self._waiting[order_id] = rest
             else:
                 self._waiting.pop(order_id, None)
-        if closing:
-            symbols = ", ".join(dict.fromkeys(symbol for _, symbol, _ in waiting.books))
-            result = OrderResult(
-                False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1]
-            )
-        else:
-            result = _result(orders, waiting, why)
-        if why:
-            self._tell(waiting.handle, result)
-        else:
-            self._answer(waiting.handle, result)
+        result = _unclosed(orders, waiting, why) if closing else _result(orders, waiting, why)
+        answer = self._answer if result.success or not why else self._tell
+        answer(waiting.handle, result)
         return True
 
 
@@ -263,6 +255,11 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     else:
         message = (failed.reason or str(failed.status)) + filled
     return OrderResult(False, message, failed)
+
+
+def _unclosed(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
+    symbols = ", ".join(dict.fromkeys(symbol for _, symbol, _ in waiting.books))
+    return OrderResult(False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1])
 
 
 def _done(order: Order) -> str:

@@ -528,8 +528,9 @@ class LiveTradingEngine(Surface):
         return self._journal
 
     def health(self) -> dict[str, Any]:
-        """How the engine is: feed, ticks, ticks_per_second, tick_age (seconds by symbol), quarantined (count by
-        reason), lag_ms (p50, p99, max), worst_stall_ms, journal, reconnects, subscribers (ticks behind), alarms."""
+        """How the engine is: feed, feed_reason, ticks, ticks_per_second, tick_age (seconds by symbol), quarantined
+        (count by reason), lag_ms (p50, p99, max), worst_stall_ms, journal, reconnects, subscribers (ticks behind),
+        alarms."""
         facts = self._read(self._facts)
         lags = self._meter.lags_ms()
         return {**facts, "lag_ms": lags, "worst_stall_ms": self._meter.worst_stall_ms}
@@ -539,6 +540,7 @@ class LiveTradingEngine(Surface):
         quarantined = account.quarantined + Counter(dict(self.stream.quarantined))
         return {
             "feed": account.feed.state.value if self._feed is not None else FeedState.NONE.value,
+            "feed_reason": account.feed.reason,
             "ticks": account.ticks,
             "ticks_per_second": self._meter.rate(),
             "tick_age": {
@@ -724,6 +726,12 @@ class FeedSink:
 
     def state(self, state: FeedState, reason: str = "") -> None:
         self._engine._change_feed(state, reason)
+
+    def lost(self, symbol: str, reason: str) -> None:
+        self._engine._take(ev.QuoteLost(self._engine.now_ns() + 1, symbol, reason))
+
+    def alarm(self, message: str) -> None:
+        self._engine._take(ev.BlockOpening(self._engine.now_ns(), "feed", alarm=message))
 
     async def idle(self) -> None:
         await self._engine.idle()

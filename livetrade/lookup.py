@@ -2,7 +2,8 @@
 
 An order that the broker has is brought up to what it says; one that it never got is over; none is sent a second time.
 What was asked of a working order (a cancel, a modification) may be asked again: it says how the order is to be. Orders
-of this session (an exit may fire as the engine opens) wait for the broker to run, and it is not asked about them.
+of this session (an exit may fire as the engine opens) wait for the broker to run, and it is not asked about them. It
+is asked about orders that ended shortly before: a last execution may have come too late to be heard.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from livetrade.ports import Broker, Statement
 
 AGAIN = 2.0
 """Seconds until a broker that did not answer is asked again."""
+LATE_NS = 60_000_000_000
+"""For so long before the last news of any order, orders may have ended with an execution still to be told."""
 
 _log = logging.getLogger("livetrade")
 
@@ -34,7 +37,7 @@ async def look_up(
     take(ev.BlockOpening(0, "broker", "Connection lost: the broker is asked what became of earlier orders"))
     assert account.session is not None
     since_ns = account.session.ts
-    orders = [order for order in account.open_orders.values() if order.created_ns < since_ns]
+    orders = _in_question(account, since_ns)
     statement = await _statement(broker, orders)
     for order in orders:
         _settle(account, order, statement, since_ns, take, send)
@@ -42,6 +45,16 @@ async def look_up(
     if different:
         take(ev.Halt(0, f"the broker's fills differ from the journal's: {'; '.join(different)}"))
     take(ev.BlockOpening(0, "broker"))
+
+
+def _in_question(account: Account, since_ns: int) -> list[Order]:
+    earlier = [order for order in account.orders.values() if order.created_ns < since_ns]
+    late_ns = max([order.updated_ns for order in earlier], default=0) - LATE_NS
+    return [order for order in earlier if order.is_open or (_may_fill_late(order) and order.updated_ns > late_ns)]
+
+
+def _may_fill_late(order: Order) -> bool:
+    return order.ended is not None and order.status is not OrderStatus.FILLED
 
 
 async def _statement(broker: Broker, orders: list[Order]) -> Statement:
@@ -62,6 +75,8 @@ def _settle(
     send: Callable[[ev.Request], None],
 ) -> None:
     reports = statement.reports.get(order.client_order_id)
+    if order.is_final and not reports:
+        return
     if reports is None:
         take(ev.Unknown(0, order.client_order_id, "the broker does not say what became of it"))
         return

@@ -41,6 +41,12 @@ class Sink(Protocol):
     def state(self, state: FeedState, reason: str = "") -> None:
         """How the feed is. Anything but LIVE denies opening orders."""
 
+    def lost(self, symbol: str, reason: str) -> None:
+        """No prices of this symbol come for now: its quote is stale until its next tick."""
+
+    def alarm(self, message: str) -> None:
+        """Something that a person should look at; it goes into `health()["alarms"]` and the journal."""
+
     async def idle(self) -> None:
         """Returns when everything posted was handled and every lock-step reader asks for its next tick."""
 

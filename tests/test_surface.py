@@ -11,7 +11,9 @@ import livetrade
 
 HEAVY = {
     "anywidget",
+    "httpx",
     "ipywidgets",
+    "keyring",
     "nest_asyncio",
     "nest_asyncio2",
     "numpy",

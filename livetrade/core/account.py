@@ -303,6 +303,11 @@ class Account(Protecting):
         self._note_marks()
         self._emit(ev.SessionEnded(self.ts))
 
+    def _on_quote_lost(self, message: ev.QuoteLost) -> None:
+        market = self.markets.get(message.symbol)
+        if market is not None:
+            market.lost = (message.ts, message.reason)
+
     def _on_jump(self, message: ev.ClockJumped) -> None:
         self._stale_before_ns = message.ts
         self._stale_reason = message.reason
@@ -364,6 +369,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.Transfer: Account._on_transfer,
     ev.Wake: Account._on_wake,
     ev.ClockJumped: Account._on_jump,
+    ev.QuoteLost: Account._on_quote_lost,
     ev.BlockOpening: Account._on_block,
     ev.EndSession: Account._on_end_session,
     ev.FeedChanged: Account._on_feed,

@@ -15,7 +15,6 @@ from livetrade.core.numbers import money, money_raw
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
 from livetrade.core.state import SECOND_NS, Market, State
-from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
 
 MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole `Account`
@@ -81,7 +80,7 @@ class Approving(State):
             blocked=next(iter(self._blocks.values()), None),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
-            stale=self._stale(market.quote),
+            stale=self._stale(market),
             price_raw=reckoned_at(order, price),
             market_raw=price,
             closable_raw=self._closable(order, market, instead_of),
@@ -102,11 +101,13 @@ class Approving(State):
         )
         return max(0, book.closes(order.side) - working)
 
-    def _stale(self, quote: Tick | None) -> str | None:
+    def _stale(self, market: Market) -> str | None:
+        quote = market.quote
         if quote is None:
             return None
-        if quote.received_ns < self._stale_before_ns:
-            return self._stale_reason
+        lost_ns, reason = max(market.lost, (self._stale_before_ns, self._stale_reason))
+        if quote.received_ns < lost_ns:
+            return reason
         limit = self.limits.max_tick_age_ns
         age = self.ts - quote.received_ns
         if limit is not None and age > limit:

@@ -120,6 +120,15 @@ class ClockJumped:
 
 
 @record
+class QuoteLost:
+    """The feed no longer brings prices of this symbol: its quote is stale until its next tick."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
+@record
 class BlockOpening:
     """While there is a `reason`, opening orders are refused with it; an empty one lifts the block. `by` names who
     blocks: each has one block of its own. What the machine can do now is no part of the account's past, so this is no
@@ -432,7 +441,7 @@ Command = (
 )
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
-Input = Tick | Command | Report | Wake | ClockJumped | BlockOpening | EndSession | FeedChanged
+Input = Tick | Command | Report | Wake | ClockJumped | QuoteLost | BlockOpening | EndSession | FeedChanged
 Event = (
     AccountOpened
     | SessionStarted

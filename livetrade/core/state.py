@@ -35,6 +35,7 @@ class Market:
         "exposure_raw",
         "high_raw",
         "instrument",
+        "lost",
         "low_raw",
         "mark_raw",
         "quote",
@@ -44,6 +45,7 @@ class Market:
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.quote: Tick | None = None
+        self.lost: tuple[int, str] = (0, "")  # quotes from before this time are stale, and why
         self.mark_raw = 0  # twice the price that positions are valued at; 0 while unknown
         self.low_raw = NEVER_HIGH  # the extremes of the mark since the last fill of any of its books
         self.high_raw = 0

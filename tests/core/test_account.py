@@ -1345,6 +1345,19 @@ def test_an_order_of_the_day_is_over_when_the_next_session_is_of_another_day() -
     assert list(account.open_orders) == [stays.client_order_id]
 
 
+def test_a_symbol_whose_prices_are_lost_is_stale_until_its_next_tick() -> None:
+    desk = trading()
+    desk.quote("100.00", "100.10", item=INFY)
+    desk.buy(10)
+    for symbol in (SBIN.symbol, "NSE:NOBODY-EQ"):
+        assert desk.handle(ev.QuoteLost(desk.ts + 1, symbol, "no prices of it")) == []
+    assert desk.buy(1).reason == "Stale price: no prices of it"
+    assert desk.buy(1, item=INFY).status == "FILLED"
+    assert desk.sell(1).status == "FILLED"
+    desk.quote("549.00", "549.10", after=1)
+    assert desk.buy(1).status == "FILLED"
+
+
 def test_while_opening_is_blocked_what_reduces_goes_through() -> None:
     desk = trading()
     desk.buy(100)

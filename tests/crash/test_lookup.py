@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import livetrade as lt
 from livetrade.core import events as ev
-from livetrade.core.kinds import PriceSource
+from livetrade.core.kinds import PriceSource, Product
 from livetrade.ports import Statement
 from tests.support import SBIN, ScriptedBroker, quoted, soon, trading
 
@@ -87,6 +87,41 @@ def test_a_confirmation_of_before_does_not_answer_the_same_terms_asked_again() -
         assert order.limit_raw == 54000
         broker.say(modified(54100))
         soon(lambda: engine._read(lambda account: account.orders[NAME].limit_raw == 54100))
+
+
+def test_an_execution_that_came_after_the_end_of_its_order_is_heard_all_the_same() -> None:
+    journal = lt.MemoryJournal()
+    with life(journal) as (engine, broker):
+        resting(engine, broker)
+        canceled = engine.cancel(NAME)
+        broker.wait_for(ev.Cancel)
+        broker.say(ev.Canceled(0, NAME))
+        canceled.result(PATIENCE).raise_if_failed()
+    late = ev.Executed(0, NAME, "X1", 4, 54000, PriceSource.VENUE)
+    said = (ev.Accepted(0, NAME, "V1"), ev.Canceled(0, NAME), late)
+    with life(journal, Statement({NAME: said}, {(SBIN, Product.INTRADAY): 4})) as (engine, broker):
+        soon(lambda: engine.position(SBIN).quantity == 4)
+        order = engine.order(NAME)
+        assert order is not None
+        assert (order.status, order.filled_raw) == ("CANCELED", 4)
+        engine.market_buy(SBIN, 1)
+        assert broker.wait_for(ev.Submit).order.quantity_raw == 1, "the books agree, and trading goes on"
+
+
+def test_an_order_that_ended_stays_as_it_is_where_the_broker_says_nothing_of_it() -> None:
+    journal = lt.MemoryJournal()
+    with life(journal) as (engine, broker):
+        resting(engine, broker)
+        canceled = engine.cancel(NAME)
+        broker.wait_for(ev.Cancel)
+        broker.say(ev.Canceled(0, NAME))
+        canceled.result(PATIENCE).raise_if_failed()
+        before = engine.order(NAME)
+    for known in (Statement({}), Statement({NAME: ()})):
+        with life(journal, known) as (engine, broker):
+            engine.market_buy(SBIN, 1)
+            broker.wait_for(ev.Submit)
+            assert engine.order(NAME) == before
 
 
 def test_what_is_asked_while_the_broker_is_looked_up_is_asked_once() -> None:

@@ -288,11 +288,12 @@ def _hold(ack: Ack, order: dict[str, Any] | None, whose: str) -> None:
     if order is None or order["name"] is None:
         raise AssertionError(f"lost: {wrong}")
     assert "Duplicate id" not in told["message"], wrong
-    if told["status"] in FINAL:
+    assert order["filled"] >= told["filled"], f"lost fills: {wrong}"
+    if told["status"] == "CANCELED":
+        assert order["status"] == "CANCELED", f"changed: {wrong}"  # an execution may still be told
+    elif told["status"] in FINAL:
         kept = ("status", "filled", "value")
         assert [order[name] for name in kept] == [told[name] for name in kept], f"changed: {wrong}"
-    else:
-        assert order["filled"] >= told["filled"], f"lost fills: {wrong}"
     if ack.what == "order" and told["success"]:
         assert order["status"] not in ("SUBMITTED", "DENIED", "REJECTED", "UNKNOWN"), f"not confirmed: {wrong}"
         assert told["limit"] is not None or told["filled"] == told["quantity"], f"not done: {wrong}"

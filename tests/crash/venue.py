@@ -160,9 +160,12 @@ class Exchange:
         self._writer.write(json.dumps(message).encode() + b"\n")
         return True
 
-    def _say(self, order: Placed, what: str, **figures: Any) -> None:
+    def _say(self, order: Placed, what: str, told_after: float = 0.0, **figures: Any) -> None:
         report = {"say": what, "name": order.name, **figures}
         order.said.append(report)
+        self._later(told_after, lambda: self._tell(report))
+
+    def _tell(self, report: dict[str, Any]) -> None:
         for _ in range(2 if self._dice.random() < 0.05 else 1):  # some things are said twice
             if not self._write(report):
                 self.lost += 1
@@ -193,7 +196,7 @@ class Exchange:
             self._later(delay, lambda part=part: self._execute(order, part), rests=order.limit is not None)
             delay += 0.0 if self._dice.random() < 0.6 else self._dice.uniform(0, 0.02)
 
-    def _execute(self, order: Placed, quantity: int) -> None:
+    def _execute(self, order: Placed, quantity: int, *, told_after: float = 0.0) -> None:
         quantity = min(quantity, order.left)
         if not order.working or not quantity:
             return
@@ -202,7 +205,8 @@ class Exchange:
         self.executions.append(execution)
         order.filled += quantity
         order.working = order.left > 0
-        self._say(order, "executed", execution=execution.name, quantity=quantity, price=price)
+        figures = {"execution": execution.name, "quantity": quantity, "price": price}
+        self._say(order, "executed", told_after, **figures)
 
     def _cancel(self, name: str) -> None:
         order = self.orders.get(name)
@@ -216,6 +220,8 @@ class Exchange:
         elif self._dice.random() < 0.05:
             self._say(order, "request_rejected", reason="not now")
         else:
+            if order.left > 1 and self._dice.random() < 0.2:  # it filled just before, and that is told after
+                self._execute(order, self._dice.randint(1, order.left - 1), told_after=self._dice.uniform(0, 0.05))
             order.working = False
             self._say(order, "canceled")
 

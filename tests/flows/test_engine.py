@@ -41,6 +41,7 @@ from tests.support import (
 
 HEALTH = [
     "feed",
+    "feed_reason",
     "ticks",
     "ticks_per_second",
     "tick_age",

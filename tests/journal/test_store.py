@@ -14,7 +14,7 @@ from livetrade.journal.store import EVENTS, MIGRATIONS, TICKS, Store, connect, l
 from livetrade.journal.verify import verify
 from tests.journal.kit import contents, session, side, written
 
-NEXT = "CREATE TABLE more (a);"
+NEXT = "ALTER TABLE events ADD COLUMN note TEXT; CREATE TABLE more (a);"
 THIRD = "INSERT INTO more VALUES (7);"
 BROKEN = "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1);"
 

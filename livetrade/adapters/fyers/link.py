@@ -200,7 +200,7 @@ class Link:
                 _log.warning("Fyers refused to %s: %s", message.to.name.lower(), self._clean(message.message))
             case Notice():
                 self.notice = f"Fyers says: {self._clean(message.message)} (code {message.code})"
-                _log.warning("%s", self.notice)
+                self._sink.alarm(self.notice)
                 if self._live.is_set():
                     self._say()
             case _:
@@ -257,6 +257,8 @@ class Link:
         new = [topic for symbol, topic in wanted.items() if symbol not in self._on]
         self._on = wanted
         self._silent &= set(wanted)
+        for topic in gone:
+            self._sink.lost(topic.symbol, "the feed was unsubscribed from it")
         for names in in_frames([topic.name for topic in gone], MOST_TOPICS):
             await self._socket.send(unsubscribe_frame(names))
         batch = _Batch(new)
@@ -283,7 +285,9 @@ class Link:
         missing = batch.missing(self._on)
         if missing:
             self._silent.update(missing)
-            _log.warning("Fyers sends no prices of %s", named(missing))
+            self._sink.alarm(f"Fyers sends no prices of {named(missing)}")
+            for symbol in missing:
+                self._sink.lost(symbol, "Fyers sends no prices of it since the connection was made")
             if self._live.is_set():
                 self._say()
         self._wishes.arrived(batch.symbols)

@@ -159,7 +159,7 @@ class Wanted:
         with self._lock:
             self.refused = self.refused | refused
         if refused:
-            _log.error("Fyers: no prices for %s", self.remark())
+            self._sink.alarm(f"Fyers: no prices for {self.remark()}")
 
     def _give_back(self, reason: str) -> None:
         """What could not be looked up is no longer wanted; whoever asked for it is told."""

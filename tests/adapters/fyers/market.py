@@ -40,6 +40,8 @@ class Market:
         self.quotes: dict[str, Tick] = {}
         self.states: list[tuple[FeedState, str]] = []
         self.quarantined: Counter[str] = Counter()
+        self.losses: dict[str, str] = {}
+        self.alarms: list[str] = []
 
     def now(self) -> int:
         return self._clock()
@@ -64,6 +66,12 @@ class Market:
 
     def state(self, state: FeedState, reason: str = "") -> None:
         self.states.append((state, reason))
+
+    def lost(self, symbol: str, reason: str) -> None:
+        self.losses[symbol] = reason
+
+    def alarm(self, message: str) -> None:
+        self.alarms.append(message)
 
     async def idle(self) -> None:
         return
