@@ -8,9 +8,8 @@ engine = lt.LiveTradingEngine(500_000, stream)
 success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_price="545.00")
 """
 
-from livetrade.adapters.fyers.candles import history, quotes
-from livetrade.adapters.fyers.feed import FyersFeed
-from livetrade.adapters.fyers.instruments import instruments, load_instruments
+from typing import TYPE_CHECKING
+
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed, read_ticks
 from livetrade.adapters.simulated import SimulatedFeed
@@ -32,11 +31,17 @@ from livetrade.errors import (
     OrderRefusedError,
     PriceError,
 )
-from livetrade.journal import FileJournal, MemoryJournal
+from livetrade.journal import MemoryJournal
 from livetrade.nested import enable_nested_asyncio
-from livetrade.opened import open_journal
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderResult
+
+if TYPE_CHECKING:
+    from livetrade.adapters.fyers.candles import history, quotes
+    from livetrade.adapters.fyers.feed import FyersFeed
+    from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.journal.file import FileJournal
+    from livetrade.opened import open_journal
 
 __version__ = "0.1.0"
 
@@ -82,3 +87,27 @@ __all__ = [
     "quotes",
     "read_ticks",
 ]
+
+_LATER = {
+    "FileJournal": "livetrade.journal.file",
+    "FyersFeed": "livetrade.adapters.fyers.feed",
+    "history": "livetrade.adapters.fyers.candles",
+    "instruments": "livetrade.adapters.fyers.instruments",
+    "load_instruments": "livetrade.adapters.fyers.instruments",
+    "open_journal": "livetrade.opened",
+    "quotes": "livetrade.adapters.fyers.candles",
+}
+"""What not every program needs, and where it is: loaded when it is first asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})

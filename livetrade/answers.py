@@ -21,7 +21,7 @@ Test = Callable[[Order], bool]
 class Waiting:
     """A handle, the orders it waits for, and when they have come far enough."""
 
-    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "overdue", "settled", "told")
+    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "overdue", "settled", "since_ns", "told")
 
     def __init__(
         self,
@@ -31,13 +31,15 @@ class Waiting:
         done: Test,
         deadline_ns: int,
         books: Sequence[BookKey] = (),
+        since_ns: int = 0,
     ) -> None:
         self.handle = handle
         self.ids = list(ids)
         self.settled = settled
         self.done = done  # has an order done what was asked?
         self.deadline_ns = deadline_ns
-        self.books = books  # what is still to be closed by orders that are not sent yet
+        self.books = books  # what is still to be closed by orders that are sent from `since_ns` on
+        self.since_ns = since_ns
         self.told = ""
         self.overdue = "no answer yet"
 
@@ -73,10 +75,15 @@ class Answers:
         others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
         ids, settled, done = _awaited_by(command, events, others)
         if ids:
-            books = _still_to_close(command, events)
-            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books), _told(command))
+            books = self._still_to_close(command)
+            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books, now_ns), _told(command))
         else:
             self._answer(handle, OrderResult(True, _told(command), None))
+
+    def _still_to_close(self, command: ev.Command) -> list[BookKey]:
+        if not isinstance(command, ev.ClosePosition | ev.Flatten):
+            return []
+        return [key for key in self._account.closing if command.symbol in (None, key[1])]
 
     def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
         self.when_safe(partial(self._tell, handle, result))
@@ -106,7 +113,7 @@ class Answers:
 
     def orders_changed(self, orders: Sequence[Order]) -> None:
         for order in orders:
-            if order.source is Source.FLATTEN and order.client_order_id not in self._waiting:
+            if order.is_protective and order.client_order_id not in self._waiting:
                 self._follow_closing(order)
         for order in orders:
             for waiting in self._waiting.get(order.client_order_id, ())[:]:
@@ -115,7 +122,7 @@ class Answers:
     def _follow_closing(self, order: Order) -> None:
         """An order that closes what had to wait until others were out of its way."""
         for waiting in self.all():
-            if order.book_key in waiting.books and order.client_order_id not in waiting.ids:
+            if order.book_key in waiting.books and order.created_ns >= waiting.since_ns:
                 waiting.ids.append(order.client_order_id)
                 self._waiting.setdefault(order.client_order_id, []).append(waiting)
 
@@ -179,15 +186,18 @@ def _is_changed(command: ev.ModifyOrder, order: Order) -> bool:
     return order.status in _PLACED and all(want in (None, have) for want, have in zip(asked, terms, strict=True))
 
 
-def _closes_no_more(closing: frozenset[str], order: Order) -> bool:
-    closes = order.source is Source.FLATTEN or order.client_order_id in closing
-    return order.status in FINAL or (not closes and order.status in _WORKING)
+def _closes(in_the_way: frozenset[str], order: Order) -> bool:
+    at_once = order.is_protective or (order.order_type is OrderType.MARKET and not order.opening_raw)
+    return at_once and order.client_order_id not in in_the_way
 
 
-def _is_closed(closing: frozenset[str], order: Order) -> bool:
+def _closes_no_more(in_the_way: frozenset[str], order: Order) -> bool:
+    return order.status in FINAL or (order.status in _WORKING and not _closes(in_the_way, order))
+
+
+def _is_closed(in_the_way: frozenset[str], order: Order) -> bool:
     """What closes a position must fill; what stood in its way must be gone."""
-    closes = order.source is Source.FLATTEN or order.client_order_id in closing
-    return order.status is OrderStatus.FILLED or (not closes and order.status in _GONE)
+    return order.status is OrderStatus.FILLED or (order.status in _GONE and not _closes(in_the_way, order))
 
 
 def _at_rest(order: Order) -> bool:
@@ -234,14 +244,8 @@ def _awaited_by(
     if not isinstance(command, ev.ClosePosition | ev.Flatten):
         return list(dict.fromkeys(ids)), _is_settled, partial(_is, _GONE)
     ids += [event.order.client_order_id for event in events if isinstance(event, ev.Submit | ev.OrderDenied)]
-    closing = frozenset(order.client_order_id for order in others if order.status not in _AWAITED)
-    return list(dict.fromkeys(ids)), partial(_closes_no_more, closing), partial(_is_closed, closing)
-
-
-def _still_to_close(command: ev.Command, events: Sequence[ev.Event]) -> list[BookKey]:
-    if not isinstance(command, ev.ClosePosition | ev.Flatten):
-        return []
-    return [(e.strategy, e.symbol, e.product) for e in events if isinstance(e, ev.ClosePending) and e.quantity_raw]
+    in_the_way = frozenset(order.client_order_id for order in others if order.status in _AWAITED)
+    return list(dict.fromkeys(ids)), partial(_closes_no_more, in_the_way), partial(_is_closed, in_the_way)
 
 
 def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:

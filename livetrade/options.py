@@ -12,7 +12,7 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits, limits_of
 from livetrade.core.numbers import Number, money, money_raw
 from livetrade.errors import JournalError, OrderError
-from livetrade.journal import FileJournal, Journal, MemoryJournal
+from livetrade.journal import Journal, MemoryJournal
 from livetrade.ports import Broker, Feed
 
 _FILE_NAME = re.compile(r"[\w.-]{1,64}")
@@ -124,10 +124,14 @@ def changed_rules(account: Account, margin: object, trigger_by: str) -> list[str
 
 def journal_for(broker: Broker, journal: object, name: str) -> Journal:
     """The journal that was given, or one in memory; real money has one in a file, by the engine's name."""
+    if journal is None and broker.real:
+        journal = _default_path(name)
     if isinstance(journal, str | os.PathLike):
+        from livetrade.journal.file import FileJournal
+
         return FileJournal(journal)
     if journal is None:
-        return FileJournal(_default_path(name)) if broker.real else MemoryJournal()
+        return MemoryJournal()
     if not isinstance(journal, Journal):
         raise JournalError(f"journal must be a path or a journal such as FileJournal('my.journal'), not {journal!r}")
     if broker.real and not journal.saved:

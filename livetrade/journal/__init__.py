@@ -1,6 +1,5 @@
-"""Where events are kept: in memory (`MemoryJournal`), or in a file that outlives the process (`FileJournal`)."""
+"""Where events are kept: in memory (`base`), or in a file that outlives the process (`file`, loaded when it is used)."""
 
 from livetrade.journal.base import Journal, MemoryJournal
-from livetrade.journal.file import FileJournal
 
-__all__ = ["FileJournal", "Journal", "MemoryJournal"]
+__all__ = ["Journal", "MemoryJournal"]

@@ -20,7 +20,7 @@ import pytest
 
 from livetrade.core.ticks import Tick
 from livetrade.errors import JournalError
-from livetrade.journal import FileJournal
+from livetrade.journal.file import FileJournal
 from livetrade.journal.lock import OwnerLock
 from livetrade.journal.store import connect
 from livetrade.journal.verify import verify

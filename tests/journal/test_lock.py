@@ -13,7 +13,7 @@ import pytest
 
 import livetrade as lt
 from livetrade.errors import JournalError
-from livetrade.journal import FileJournal
+from livetrade.journal.file import FileJournal
 from livetrade.journal.lock import NETWORK, OwnerLock, file_system, refuse_network
 from livetrade.journal.verify import verify
 from tests.support import SBIN, quoted, trading

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livetrade.errors import JournalError
-from livetrade.journal import FileJournal
+from livetrade.journal.file import FileJournal
 from livetrade.journal.chain import START, Head, linked
 from livetrade.journal.store import EVENTS, MIGRATIONS, TICKS, Store, connect, last_link, rows_of
 from livetrade.journal.verify import verify

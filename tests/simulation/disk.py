@@ -12,7 +12,7 @@ from livetrade.core import events as ev
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.encoding import Decoder
-from livetrade.journal import FileJournal
+from livetrade.journal.file import FileJournal
 from livetrade.journal.base import Job
 from livetrade.journal.chain import START, Head, Row
 from livetrade.journal.past import check
