@@ -53,7 +53,7 @@ class Maker:
         self.journal = lt.FileJournal(path)
         self.journal.open()
         self.journal._store.connection.execute("PRAGMA synchronous=OFF")  # only the figures of reading it matter
-        self.journal.start(lambda job: job(), lambda: os._exit("the journal cannot be written"))
+        self.journal.start(lambda job: job(), lambda: os._exit(1))
         self.account = Account(venue=Venue(), fees=lt.NoFees())
         self.items = [Instrument(f"NSE:S{number:02}-EQ") for number in range(SYMBOLS)]
         self.bids = dict.fromkeys(self.items, 10_000)

@@ -6,7 +6,7 @@ from functools import partial
 
 from livetrade.core import events as ev
 from livetrade.core.account import Account
-from livetrade.core.kinds import OrderStatus, OrderType, Source, TimeInForce
+from livetrade.core.kinds import OrderStatus, OrderType, TimeInForce
 from livetrade.core.ledger import BookKey
 from livetrade.core.numbers import money
 from livetrade.core.values import FINAL, Order

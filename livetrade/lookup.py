@@ -83,16 +83,27 @@ def _settle(
     if not reports:
         take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before"))
         return
-    for report in reports:
+    for report in sorted(reports, key=_turn):
         if not _is_old_answer(order, report):
             take(report)
-    now = account.orders[order.client_order_id]
-    if now.requested_ns >= since_ns:
-        return  # asked in this session, it waits for the broker to run
-    if now.status is OrderStatus.PENDING_CANCEL:
-        send(ev.Cancel(account.ts, now.client_order_id))
-    elif now.status is OrderStatus.PENDING_UPDATE and now.pending is not None:
-        send(ev.Modify(account.ts, now.client_order_id, now.pending))
+    _ask_again(order, account.orders[order.client_order_id], since_ns, send)
+
+
+def _turn(report: ev.Report) -> int:
+    """Something may be decided after each report: what an order is comes first, then its executions, then its end."""
+    if isinstance(report, ev.Executed):
+        return 1
+    return 2 if isinstance(report, ev.Rejected | ev.Canceled | ev.Expired) else 0
+
+
+def _ask_again(before: Order, now: Order, since_ns: int, send: Callable[[ev.Request], None]) -> None:
+    """What was on its way when the engine began, and still is. What this session asked waits for the broker to run."""
+    if not now.is_open:
+        return
+    if before.pending is not None and now.pending == before.pending:
+        send(ev.Modify(now.updated_ns, now.client_order_id, before.pending))
+    if now.status is OrderStatus.PENDING_CANCEL and now.requested_ns < since_ns:
+        send(ev.Cancel(now.updated_ns, now.client_order_id))
 
 
 def _is_old_answer(order: Order, report: ev.Report) -> bool:

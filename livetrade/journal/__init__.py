@@ -1,4 +1,4 @@
-"""Where events are kept: in memory (`base`), or in a file that outlives the process (`file`, loaded when it is used)."""
+"""Where events are kept: in memory (`base`), or in a file that outlives the process (`file`, loaded on demand)."""
 
 from livetrade.journal.base import Journal, MemoryJournal
 

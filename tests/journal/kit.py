@@ -12,8 +12,8 @@ from livetrade.core.fees import PercentFee
 from livetrade.core.limits import Limits
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
-from livetrade.journal.file import FileJournal
 from livetrade.journal.chain import START, Head
+from livetrade.journal.file import FileJournal
 from livetrade.journal.store import Store
 from livetrade.journal.writer import Writer
 from tests.core.kit import Desk

@@ -17,8 +17,8 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
-from livetrade.journal.file import FileJournal
 from livetrade.journal.chain import START, Head
+from livetrade.journal.file import FileJournal
 from livetrade.journal.past import Past, check
 from livetrade.journal.store import EVENTS, TICKS, Store, connect, last_number
 from livetrade.journal.verify import reading

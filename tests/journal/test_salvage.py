@@ -16,8 +16,8 @@ from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.encoding import VERSION, LaterVersionError
 from livetrade.errors import JournalError
-from livetrade.journal.file import FileJournal
 from livetrade.journal.chain import linked
+from livetrade.journal.file import FileJournal
 from livetrade.journal.rows import Step, packed_steps
 from livetrade.journal.store import EVENTS, Store, connect, last_link
 from livetrade.journal.verify import salvage, verify

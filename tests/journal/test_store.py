@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from livetrade.errors import JournalError
-from livetrade.journal.file import FileJournal
 from livetrade.journal.chain import START, Head, linked
+from livetrade.journal.file import FileJournal
 from livetrade.journal.store import EVENTS, MIGRATIONS, TICKS, Store, connect, last_link, rows_of
 from livetrade.journal.verify import verify
 from tests.journal.kit import contents, session, side, written

@@ -12,9 +12,9 @@ from livetrade.core import events as ev
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.encoding import Decoder
-from livetrade.journal.file import FileJournal
 from livetrade.journal.base import Job
 from livetrade.journal.chain import START, Head, Row
+from livetrade.journal.file import FileJournal
 from livetrade.journal.past import check
 from livetrade.journal.rows import unpacked_steps
 from livetrade.journal.store import EVENTS, MIGRATIONS, TICKS, last_link, migrate
