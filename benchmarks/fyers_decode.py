@@ -1,6 +1,6 @@
 """Fyers data frames to a callback called with a tick: `Decoder.decode` beside the handler of the official SDK.
 
-    uv run python benchmarks/fyers_decode.py [--rounds N] [--ticks N] [--keep FOLDER]
+    uv run python benchmarks/fyers_decode.py [--rounds N] [--keep FOLDER]
 
 Both get the same bytes in the same run, by turns, each in a process of its own. Prints the CPU time per tick (medians
 of the rounds) and the ratio. Every frame changes something, so that every item makes a tick; this is checked.
@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from struct import pack
@@ -27,7 +28,7 @@ from typing import NamedTuple
 
 OFFICIAL = "fyers-apiv3==3.2.0"
 TOPICS = 20
-FRAMES = 240
+TURNS = 60
 UNCHANGED = -(1 << 31)
 Run = Callable[[int], float]
 
@@ -38,7 +39,7 @@ class Scenario(NamedTuple):
     name: str
     kind: str
     fields: int
-    changed: Sequence[int]
+    changed: tuple[int, ...]
     items: int
     lite: bool = False
 
@@ -46,8 +47,8 @@ class Scenario(NamedTuple):
 SCENARIOS = (
     Scenario("scrip, 3 of 21 fields, 1 tick a frame", "sf", 21, (0, 1, 3), 1),
     Scenario("scrip, 3 of 21 fields, 20 ticks a frame", "sf", 21, (0, 1, 3), 20),
-    Scenario("scrip, all 21 fields, 1 tick a frame", "sf", 21, range(21), 1),
-    Scenario("scrip, all 21 fields, 20 ticks a frame", "sf", 21, range(21), 20),
+    Scenario("scrip, all 21 fields, 1 tick a frame", "sf", 21, tuple(range(21)), 1),
+    Scenario("scrip, all 21 fields, 20 ticks a frame", "sf", 21, tuple(range(21)), 20),
     Scenario("scrip, bid, ask and sizes, 20 ticks a frame", "sf", 21, (3, 4, 5, 6, 7), 20),
     Scenario("index, 20 ticks a frame", "if", 6, (0, 2), 20),
     Scenario("depth, 3 of 30 fields, 20 ticks a frame", "dp", 30, (0, 10, 20), 20),
@@ -77,8 +78,7 @@ def frame(items: Sequence[bytes], number: int) -> bytes:
 
 def updates(scenario: Scenario) -> list[bytes]:
     """Frames of which each, and the first after the last, tells every topic in it something new."""
-    rounds = range(FRAMES * scenario.items // TOPICS)
-    items = [item(scenario, number, 100_100 + turn) for turn in rounds for number in range(TOPICS)]
+    items = [item(scenario, number, 100_100 + turn) for turn in range(TURNS) for number in range(TOPICS)]
     return [frame(items[at : at + scenario.items], at) for at in range(0, len(items), scenario.items)]
 
 
@@ -136,26 +136,26 @@ def official(scenario: Scenario) -> Run:
 
 
 def timed(play: Callable[[Sequence[bytes]], int], scenario: Scenario) -> Run:
-    """Plays at least so many ticks and gives the CPU nanoseconds of each."""
+    """Plays all the updates and gives the CPU nanoseconds of a tick."""
     frames = updates(scenario)
     assert play([snapshots(scenario)]) == TOPICS
-    assert play(frames) == len(frames) * scenario.items, scenario.name
+    assert play(frames) == TURNS * TOPICS, scenario.name
 
-    def run(ticks: int) -> float:
-        turns = -(-ticks // (len(frames) * scenario.items))
+    def run(times: int) -> float:
         gc.collect()
         before = process_time_ns()
-        called = sum(play(frames) for _ in range(turns))
+        called = sum(play(frames) for _ in range(times))
         return (process_time_ns() - before) / called
 
     return run
 
 
 def answer(make: Callable[[Scenario], Run]) -> None:
-    """A process that measures when asked to: a line with a scenario's number and ticks in, nanoseconds out."""
+    """A process that measures when asked to: a line with a scenario's number and repetitions in, nanoseconds out."""
+    ready = lru_cache(maxsize=1)(make)
     for line in sys.stdin:
-        number, ticks = json.loads(line)
-        print(json.dumps(make(SCENARIOS[number])(ticks)), flush=True)
+        number, times = json.loads(line)
+        print(json.dumps(ready(SCENARIOS[number])(times)), flush=True)
 
 
 class Child:
@@ -169,10 +169,10 @@ class Child:
             command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def measure(self, number: int, ticks: int) -> float:
+    def measure(self, number: int, times: int) -> float:
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps([number, ticks]), file=self.process.stdin, flush=True)
+        print(json.dumps([number, times]), file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
     def __enter__(self) -> "Child":
@@ -182,6 +182,14 @@ class Child:
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
+
+
+def by_turns(mine: Child, theirs: Child, number: int, swapped: bool) -> tuple[float, float]:
+    """Nanoseconds a tick of either, for about as long; who is first changes."""
+    if swapped:
+        slow = theirs.measure(number, 1)
+        return mine.measure(number, 15), slow
+    return mine.measure(number, 15), theirs.measure(number, 1)
 
 
 @contextmanager
@@ -200,8 +208,7 @@ def sdk(keep: Path | None) -> Iterator[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--ticks", type=int, default=4_800, help="that each side decodes in a round, at least")
+    parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--keep", type=Path, help="a folder for the SDK's environment, to be used again")
     parser.add_argument("--measure", choices=("ours", "official"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -216,10 +223,7 @@ def main() -> None:
     ):
         print(f"{'CPU time per tick':44}{'livetrade':>12}{'SDK':>12}")
         for number, scenario in enumerate(SCENARIOS):
-            pairs = [
-                (mine.measure(number, 4 * options.ticks), theirs.measure(number, options.ticks))
-                for _ in range(options.rounds)
-            ]
+            pairs = [by_turns(mine, theirs, number, swapped=turn % 2 == 1) for turn in range(options.rounds)]
             fast, slow = (median(figures) for figures in zip(*pairs, strict=True))
             print(f"{scenario.name:44}{fast:9.0f} ns{slow:9.0f} ns{slow / fast:8.1f} ×")
 

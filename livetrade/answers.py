@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 
 from livetrade.core import events as ev
 from livetrade.core.account import Account
@@ -21,7 +22,18 @@ Test = Callable[[Order], bool]
 class Waiting:
     """A handle, the orders it waits for, and when they have come far enough."""
 
-    __slots__ = ("books", "deadline_ns", "done", "handle", "ids", "overdue", "settled", "since_ns", "told")
+    __slots__ = (
+        "books",
+        "deadline_ns",
+        "done",
+        "handle",
+        "held",
+        "ids",
+        "overdue",
+        "settled",
+        "since_ns",
+        "told",
+    )
 
     def __init__(
         self,
@@ -40,6 +52,7 @@ class Waiting:
         self.deadline_ns = deadline_ns
         self.books = books  # what is still to be closed by orders that are sent from `since_ns` on
         self.since_ns = since_ns
+        self.held: Callable[[], str] = str  # what should not be held any more, once everything is done
         self.told = ""
         self.overdue = "no answer yet"
 
@@ -76,9 +89,20 @@ class Answers:
         ids, settled, done = _awaited_by(command, events, others)
         if ids:
             books = self._still_to_close(command)
-            self.wait(Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books, now_ns), _told(command))
+            waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books, now_ns)
+            if isinstance(command, ev.Flatten) or (isinstance(command, ev.ClosePosition) and not command.quantity_raw):
+                waiting.held = partial(self._held, command.symbol, now_ns)
+            self.wait(waiting, _told(command))
         else:
             self._answer(handle, OrderResult(True, _told(command), None))
+
+    def _held(self, symbol: str | None, since_ns: int) -> str:
+        """What is held and was to be closed, apart from books where something was opened since."""
+        later = takewhile(lambda order: order.created_ns > since_ns, reversed(self._account.orders.values()))
+        opened = {order.book_key for order in later if order.opening_raw}
+        books = [book for book in self._account.ledger.held() if symbol in (None, book.symbol)]
+        held = [book for book in books if book.key not in opened]
+        return ", ".join(f"{book.instrument.quantity(book.quantity_raw)} {book.symbol}" for book in held)
 
     def _still_to_close(self, command: ev.Command) -> list[BookKey]:
         if not isinstance(command, ev.ClosePosition | ev.Flatten):
@@ -252,7 +276,8 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     last = orders[-1]
     failed = next((order for order in orders if not waiting.done(order)), None)
     if failed is None:
-        return OrderResult(True, waiting.told or _done(last), last)
+        held = waiting.held()
+        return OrderResult(not held, f"Not closed: {held} held" if held else waiting.told or _done(last), last)
     filled = f", filled {failed.filled_qty} of {failed.quantity}" if failed.filled_raw else ""
     if failed.is_open and not waiting.settled(failed):
         message = f"{NOT_CONFIRMED}: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import livetrade as lt
+from livetrade import outbox
 from livetrade.core import events as ev
 from livetrade.core.kinds import PriceSource
 from livetrade.journal.chain import Row
@@ -180,11 +181,18 @@ def test_a_full_disk_on_paper(small_disk: SmallDisk, tmp_path: Path) -> None:
 def test_a_full_disk_at_a_broker(small_disk: SmallDisk, tmp_path: Path) -> None:
     broker = ScriptedBroker()
     with holding(broker, small_disk.journal) as (engine, told):
+        resting = engine.limit_buy(SBIN, 1, 500, client_order_id="rests")
+        broker.say(accepted(broker.wait_for(ev.Submit, 2).order))
+        assert resting.result(30).success
         small_disk.fill()
 
         is_refused(engine.market_buy(SBIN, 1), "its disk is full, 0 bytes are left")
+        canceled = engine.cancel("rests")
+        broker.wait_for(ev.Cancel)
+        broker.say(ev.Canceled(0, "rests"))
+        assert "Canceled rests" in is_unsaved(canceled)
         engine.stream.update(SBIN, bid=540, ask=541, last=540)
-        sold = broker.wait_for(ev.Submit, 2).order
+        sold = broker.wait_for(ev.Submit, 3).order
         assert (sold.side, sold.quantity_raw, sold.opening_raw) == ("SELL", 10, 0)
         assert f"sent before it could be journaled: {sold!r}" in engine.health()["alarms"]
         flattened = engine.flatten()
@@ -192,18 +200,19 @@ def test_a_full_disk_at_a_broker(small_disk: SmallDisk, tmp_path: Path) -> None:
         assert "Closed everything" in is_unsaved(flattened)
         soon(lambda: not engine.position(SBIN))
         assert "Trading is halted" in is_unsaved(engine.halt("full"))
-        assert len(submits(broker)) == 2
+        assert len(submits(broker)) == 3
         assert told == []
 
         then = lt.open_journal(small_disk.copy(tmp_path / "killed"))
         assert then.position(SBIN).quantity == 10
+        assert then.orders(open=True).index.tolist() == ["rests"]
         assert list(then.risk_orders()["status"]) == ["ARMED"]
 
         small_disk.free()
         soon(lambda: [fill.quantity for fill in told] == [10])
         assert engine.resume().result(30).success
         bought = engine.market_buy(SBIN, 2)
-        order = broker.wait_for(ev.Submit, 3).order
+        order = broker.wait_for(ev.Submit, 4).order
         broker.say(executed(order))
         assert bought.result(30).success
     reads_the_same(small_disk.journal, engine)
@@ -440,12 +449,14 @@ def test_an_engine_closed_while_its_disk_does_not_answer_answers_everybody(tmp_p
 # ── nothing is told too early ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_answer_waits_for_all_that_it_tells(tmp_path: Path) -> None:
+def test_an_answer_waits_for_all_that_it_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that fills while the commit of its acceptance is still on its way to the disk."""
+    monkeypatch.setattr(outbox, "STALLED_BEATS", 1 << 30)  # however slow the machine is
     seen: list[tuple[str, int]] = []
     journal, store = stored_by(Stalling, tmp_path / "account.journal")
     with trading(journal=journal) as engine:
         engine.on_order(lambda order: seen.append((order.status, order.filled_raw)))
+        soon(lambda: not engine._outbox)
         store.stall()
         resting = engine.limit_buy(SBIN, 10, 548, client_order_id="rests")
         assert store.waits.wait(30)
@@ -500,6 +511,22 @@ def test_flatten_waits_for_an_exit_that_sells_already(end: str) -> None:
         for answer in (flattened.result(30), closed.result(30)):
             assert answer.success is (end == "filled")
             assert answer.message.startswith("Closed") or answer.message == "no"
+
+
+def test_flatten_whose_cancel_was_refused_tells_what_is_left() -> None:
+    """The refusal overtakes the end of the order: nothing of it fills any more, and nobody sold the rest."""
+    broker = ScriptedBroker()
+    with holding(broker) as (engine, _):
+        engine.limit_sell(SBIN, 4, 600, client_order_id="rests")
+        broker.say(accepted(broker.wait_for(ev.Submit, 2).order))
+        soon(lambda: engine.order("rests").status == "ACCEPTED")
+        flattened = engine.flatten()
+        sold = broker.wait_for(ev.Submit, 3).order
+        assert sold.quantity_raw == 6
+        broker.say(ev.RequestRejected(0, "rests", "it is over"), ev.Expired(0, "rests"), executed(sold))
+        answer = flattened.result(30)
+        assert not answer.success
+        assert answer.message == f"Not closed: 4 {SBIN} held"
 
 
 def test_cancel_all_and_halt_wait_for_what_was_being_canceled_before() -> None:

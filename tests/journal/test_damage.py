@@ -154,8 +154,14 @@ def trials(original: Original, tmp_path: Path) -> Trials:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[object], None]:
     """Writes a line that is seen without `-s`."""
-    terminal = request.config.pluginmanager.getplugin("terminalreporter")
-    return lambda line: terminal.write_line(f"\n  {line}")
+    plugins = request.config.pluginmanager
+    terminal, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+
+    def say(line: object) -> None:
+        with capture.global_and_fixture_disabled():
+            terminal.write_line(f"\n  {line}")
+
+    return say
 
 
 # ── bits ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -230,9 +230,9 @@ def _refusal(status: bytes) -> str:
 
 _DATA = int(MessageType.DATA)
 _SNAPSHOT, _UPDATE, _LITE = 83, 85, 76
-_header = Struct(">2xBIH").unpack_from  # type, message number, items
-_item = Struct(">BHB").unpack_from  # kind, topic id, and how many letters or fields follow
-_SCALE = Struct(">HB")  # multiplier, precision
+_HEADER = Struct(">2xBIH").unpack_from  # type, message number, items
+_ITEM = Struct(">BHB").unpack_from  # kind, topic id, and how many letters or fields follow
+_SCALE = Struct(">HB").unpack_from  # multiplier, precision
 _KINDS: dict[str, type[Topic]] = {"sf|": Scrip, "if|": Index, "dp|": Book}
 _LITE_KINDS: dict[str, type[Topic]] = {"sf|": Last, "if|": Last, "dp|": Book}
 
@@ -285,7 +285,7 @@ class Decoder:
         """The ticks of one data frame. Never raises: of a damaged frame, what stands before the damage."""
         ticks: list[Tick] = []
         size, at = len(frame), 9
-        kind, number, items = _header(frame) if size >= at else (0, 0, 0)
+        kind, number, items = _HEADER(frame) if size >= at else (0, 0, 0)
         if kind != _DATA:
             self._odd("not data")
             return ticks
@@ -298,7 +298,7 @@ class Decoder:
                 start = at + 4
                 if start > size:
                     raise _DamageError("truncated")
-                kind, key, length = _item(frame, at)
+                kind, key, length = _ITEM(frame, at)
                 if kind == _UPDATE:
                     at = start + 4 * length
                     if at > size:
@@ -332,8 +332,8 @@ class Decoder:
         try:
             fields = frame[fields_at]
             end = fields_at + 3 + 4 * fields
-            multiplier, precision = _SCALE.unpack_from(frame, end)
-            end += _SCALE.size
+            multiplier, precision = _SCALE(frame, end)
+            end += 3
             for _ in range(3):
                 end += 1 + frame[end]
         except (IndexError, error):

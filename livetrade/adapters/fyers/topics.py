@@ -163,7 +163,7 @@ class Topic:
     def padded(self, frame: bytes, at: int, fields: int) -> bytes:
         """The figures of an update that ends early, or goes beyond the table."""
         if fields > self.FIELDS:
-            fields = self.odd("no such field", self.FIELDS)
+            self.odd("no such field", None)
         return frame[at : at + 4 * fields] + _UNTOLD
 
     def price(self, raw: int) -> int:

@@ -116,6 +116,7 @@ def test_auth_reply() -> None:
     assert read(bytes.fromhex("000d 01 02 01 0001 4b 02 0004 00000064")) == AuthReply(True, "", 100)
     assert read(auth_reply(b"K", 0, (3, b'{"scrip": ["s100"]}'))) == AuthReply(True, "", 0)
     assert read(auth_reply(b"Invalid token")) == AuthReply(False, "Invalid token", 0)
+    assert read(auth_reply(b"KO", 3)) == AuthReply(False, "KO", 3)
     assert read(control(1, (1, b"no"))) == AuthReply(False, "no", 0)
     assert read(auth_reply(b"K", 5) + b"what else comes, in any shape") == AuthReply(True, "", 5)
 

@@ -145,15 +145,28 @@ def test_an_update_may_end_early(fields: int) -> None:
     assert bool(ticks) == bool(fields)
 
 
+NOTHING = dict(zip(FIELDS, (None,) * 6 + (0, True), strict=True))
+
+
 def test_a_snapshot_tells_all_anew() -> None:
-    tick = only(begun(), snapshot(7, SCRIP_TOPIC, scrip(ltp=100)))
-    assert shown(tick) == dict(zip(FIELDS, (None, None, Decimal("1.00"), None, None, None, 0, True), strict=True))
+    assert shown(only(begun(), snapshot(7, SCRIP_TOPIC, scrip(ltp=100)))) == {**NOTHING, "last": Decimal("1.00")}
+    decoder = Decoder(TOPICS)
+    only(decoder, snapshot(1, INDEX_TOPIC, index(ltp=5, exch_feed_time=NOON)))
+    assert only(decoder, snapshot(1, INDEX_TOPIC, index(ltp=5))).time_ns == 0
+    only(decoder, snapshot(2, DEPTH_TOPIC, depth(bid_price1=5, bid_price2=4, ask_price1=6)))
+    assert shown(only(decoder, snapshot(2, DEPTH_TOPIC, depth(ask_price1=7)))) == {**NOTHING, "ask": Decimal("0.07")}
+    assert decoder.depths["NSE:SBIN-EQ"].bids == (Level(0, 0, 0),) * 5
+    quick = Decoder(TOPICS, lite=True)
+    only(quick, snapshot(1, SCRIP_TOPIC, scrip(ltp=5)))
+    assert shown(only(quick, snapshot(1, SCRIP_TOPIC, scrip()))) == {**NOTHING, "whole": False}
+    assert only(quick, lite(1, 5)).last == Decimal("0.05")
 
 
-def test_a_snapshot_that_tells_nothing_is_a_tick_that_shows_nothing() -> None:
-    for name, values in ((SCRIP_TOPIC, scrip()), (INDEX_TOPIC, index()), (DEPTH_TOPIC, depth()), (SCRIP_TOPIC, [])):
-        tick = only(Decoder(TOPICS), snapshot(1, name, values))
-        assert shown(tick) == dict(zip(FIELDS, (None,) * 6 + (0, True), strict=True))
+@pytest.mark.parametrize(
+    ("name", "values"), [(SCRIP_TOPIC, scrip()), (INDEX_TOPIC, index()), (DEPTH_TOPIC, depth()), (SCRIP_TOPIC, [])]
+)
+def test_a_snapshot_that_tells_nothing_is_a_tick_that_shows_nothing(name: str, values: list[int]) -> None:
+    assert shown(only(Decoder(TOPICS), snapshot(1, name, values))) == NOTHING
 
 
 # ── indices, lite, depth ─────────────────────────────────────────────────────────────────────────────────────────────
