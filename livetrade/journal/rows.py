@@ -43,7 +43,7 @@ def unpacked_steps(data: bytes, first: int, decoder: Decoder) -> Iterator[Step]:
         version, number, steps = json.loads(data)
         if number != first:
             raise ValueError(f"it begins with event {number}, not {first}")
-        pairs: list[tuple[int, list[Plain]]] = [(ticks, events) for ticks, events in steps]
+        pairs: list[tuple[int, list[Plain]]] = [(ticks, list(events)) for ticks, events in steps]
     except (TypeError, ValueError) as error:
         raise JournalError(f"the batch of event {first} cannot be read: {error}") from error
     for ticks, events in pairs:
@@ -148,6 +148,8 @@ def unpacked_ticks(data: bytes) -> TickBatch:
             content = content[size:]
             if sys.byteorder == "big":
                 column.byteswap()
+            if len(column) != count:
+                raise ValueError(f"a column holds {len(column)} of {count}")
             columns.append(column)
     except (TypeError, ValueError, zlib.error) as error:
         raise JournalError(f"ticks cannot be read: {error}") from error
