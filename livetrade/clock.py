@@ -40,6 +40,15 @@ class Clock:
         self._looked_ns = now = monotonic()
         self._pace = (time - now, now + TRUST_NS)
 
+    def go_on_from(self, time_ns: int) -> None:
+        """Never before this time again: where the wall clock was set back meanwhile, the lead over it is kept. To be
+        called before anybody else looks."""
+        ahead = time_ns - self.now_ns()
+        if ahead > 0:
+            offset, trusted = self._pace
+            self._lead_ns += ahead
+            self._pace = (offset + ahead, trusted)
+
     def now_ns(self) -> int:
         offset, trusted = self._pace  # first: for times before its look a newer pace may show less
         now = self._monotonic()

@@ -129,6 +129,11 @@ class LiveTradingEngine(Surface):
         try:
             registry.close_namesake(name)
             self.stream.register(*instruments)
+            self._journal.open()  # which lets go of it by itself where that fails
+        except BaseException:
+            self._loop.close()
+            raise
+        try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
         except BaseException:
@@ -169,10 +174,11 @@ class LiveTradingEngine(Surface):
         self._started: Future[None] = Future()
 
     def _reopen(self, cash: Number | None, fees: Fees, limits: Limits | None, margin: Margin | None) -> None:
-        """Takes the journal and folds what happened before, if anything did; then it is known what goes on."""
+        """Folds what happened before, if anything did; then it is known what goes on."""
         account = self.account
-        self._journal.open()
         account.ts = self._journal.restore(account)
+        if not self._recorded:
+            self._clock.go_on_from(account.ts)
         check_same_cash(account, cash)
         check_same_account(account, self._currency, self._timezone, self.mode)
         self._cash_raw = money_raw(cash if cash is not None else 0, "cash")

@@ -3,19 +3,22 @@
 import os
 import warnings
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from livetrade import files
+from livetrade import files, frames
 from livetrade.columns import Exact, View
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.state import day_of
+from livetrade.errors import JournalError
 from livetrade.frames import instant
+from livetrade.journal.chain import followed
 from livetrade.journal.past import FOREVER, Past, check
-from livetrade.journal.rows import unpacked_ticks
-from livetrade.journal.store import EVENTS, TICKS, rows_of
+from livetrade.journal.rows import TickBatch, unpacked_ticks
+from livetrade.journal.store import EVENTS, TICKS, UNREADABLE, rows_of
 from livetrade.journal.verify import found_head, reading
 from livetrade.reads import Reads, view_of
 from livetrade.registry import levels_outside
@@ -58,11 +61,7 @@ class OpenedJournal(Reads):
             self._account.trigger_by = self._account.session.trigger_by
         damage = checked.damage or damage
         if damage and not self.damage:
-            warnings.warn(
-                f"{self.path.name} is damaged: {damage}; what is shown ends with event {self._account.seq:,}",
-                RuntimeWarning,
-                stacklevel=levels_outside(),
-            )
+            self._warn(f"is damaged: {damage}; what is shown ends with event {self._account.seq:,}")
         self.damage = damage
 
     def positions(
@@ -81,7 +80,9 @@ class OpenedJournal(Reads):
         if as_of is None:
             return super().positions(closed=closed, by=by, symbol=symbol, exact=exact)
         view = self._read(view_of)
-        until_ns = instant(as_of, view, "as_of") + (_DAY_NS - 1 if _is_day(as_of) else 0)
+        until_ns = instant(as_of, view, "as_of")
+        if _is_day(as_of):
+            until_ns = _end_of_day(until_ns, view.zone)
         then = OpenedJournal(self.path, until_ns=until_ns)
         return then.positions(closed=closed, by=by, symbol=symbol, exact=exact)
 
@@ -96,24 +97,21 @@ class OpenedJournal(Reads):
         return self._account.instruments.get(check_symbol(symbol)) or default_instrument(symbol, zone)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
-        return self._ticks_of(symbol), self._read(view_of)
+        return self._columns().get(symbol) or _joined({}), self._read(view_of)
 
-    def _ticks_of(self, symbol: str) -> dict[str, Any]:
-        import numpy as np
-
-        names = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}
-        parts: dict[str, list[Any]] = {name: [np.empty(0, np.int64)] for name in ("time", *names)}
+    def _columns(self) -> dict[str, dict[str, Any]]:
+        """The ticks of each symbol, in columns; of damaged ones those before the damage, with a warning."""
+        parts: dict[str, dict[str, list[Any]]] = {}
         with reading(self.path) as connection:
-            for (data,) in rows_of(connection, TICKS, columns="data"):
-                batch = unpacked_ticks(data)  # type: ignore[arg-type]
-                if symbol not in batch.symbols:
-                    continue
-                chosen = np.frombuffer(batch.codes, np.int32) == batch.symbols.index(symbol)
-                given, received = (np.frombuffer(batch.figures[f"{n}_ns"], np.int64) for n in ("time", "received"))
-                parts["time"].append(np.where(given == 0, received, given)[chosen])
-                for name, figure in names.items():
-                    parts[name].append(np.frombuffer(batch.figures[figure], np.int64)[chosen])
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+            try:
+                for row in followed(TICKS, rows_of(connection, TICKS)):
+                    _add(parts, unpacked_ticks(row.data))
+            except (JournalError, *UNREADABLE) as error:
+                self._warn(f"has damaged ticks: {error}; those before it are shown")
+        return {symbol: _joined(columns) for symbol, columns in parts.items()}
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.path.name} {message}", RuntimeWarning, stacklevel=levels_outside())
 
     def export_all(self, folder: str | os.PathLike[str], *, exact: bool = False) -> list[Path]:
         """Writes orders, fills, ticks and equity into a folder, each as Parquet and CSV; gives back the files.
@@ -139,7 +137,9 @@ class OpenedJournal(Reads):
     def _all_ticks(self, exact: Exact) -> "pd.DataFrame":
         import pandas as pd
 
-        tables = [self.ticks(symbol, exact=exact) for symbol in self.symbols or ["NONE"]]
+        view = self._read(view_of)
+        columns = self._columns() or {"NONE": _joined({})}
+        tables = [frames.ticks(ticks, self._instrument(symbol), view, exact=exact) for symbol, ticks in columns.items()]
         return pd.concat(tables).sort_index(kind="stable")
 
     @property
@@ -151,7 +151,30 @@ class OpenedJournal(Reads):
         return self._read(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
 
 
-_DAY_NS = 86_400 * 10**9
+_FIGURES = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}
+
+
+def _add(parts: dict[str, dict[str, list[Any]]], batch: TickBatch) -> None:
+    import numpy as np
+
+    codes = np.frombuffer(batch.codes, np.int32)
+    given, received = (np.frombuffer(batch.figures[f"{name}_ns"], np.int64) for name in ("time", "received"))
+    columns = {name: np.frombuffer(batch.figures[figure], np.int64) for name, figure in _FIGURES.items()}
+    columns["time"] = np.where(given == 0, received, given)
+    for code, symbol in enumerate(batch.symbols):
+        for name, column in columns.items():
+            parts.setdefault(symbol, {}).setdefault(name, []).append(column[codes == code])
+
+
+def _joined(parts: dict[str, list[Any]]) -> dict[str, Any]:
+    import numpy as np
+
+    return {name: np.concatenate([np.empty(0, np.int64), *parts.get(name, [])]) for name in ("time", *_FIGURES)}
+
+
+def _end_of_day(instant_ns: int, zone: tzinfo) -> int:
+    _, _, following = day_of(instant_ns, zone)
+    return following - 1
 
 
 def _is_day(as_of: object) -> bool:

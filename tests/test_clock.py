@@ -315,3 +315,16 @@ def test_threads_that_are_held_up_anywhere_never_see_it_run_back(actions: list[A
     threads = Threads(actions)
     while threads.actions:
         threads.act()
+
+
+def test_after_a_restart_it_goes_on_from_where_it_was_though_the_wall_clock_was_set_back() -> None:
+    wall, pace = 1_000 * SECOND, 5 * SECOND
+    clock = Clock(lambda: wall, lambda: pace)
+    clock.go_on_from(400 * SECOND)
+    assert clock.now_ns() == wall
+    clock.go_on_from(4_600 * SECOND)
+    assert clock.now_ns() == 4_600 * SECOND
+    for _ in range(600):
+        wall, pace = wall + SECOND // 10, pace + SECOND // 10
+        assert clock.watch() is None
+    assert clock.now_ns() == 4_660 * SECOND

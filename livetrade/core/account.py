@@ -197,7 +197,8 @@ class Account(Protecting):
     def _note_marks(self) -> None:
         for symbol, market in self.markets.items():
             if market.books and market.mark_raw:
-                self._emit(ev.Marked(self.ts, symbol, market.mark_raw, market.low_raw, market.high_raw))
+                seen = tuple(ev.Seen(b.strategy, b.product, b.low_raw, b.high_raw) for b in market.books)
+                self._emit(ev.Marked(self.ts, symbol, market.mark_raw, market.low_raw, market.high_raw, seen))
 
     def _on_wake(self, _: ev.Wake) -> None:
         """`_advance` did it."""

@@ -308,15 +308,27 @@ class DayStarted:
 
 
 @record
+class Seen:
+    """The extremes of the mark that one book of a symbol saw up to the symbol's last fill."""
+
+    strategy: str
+    product: Product
+    low_raw: int
+    high_raw: int
+
+
+@record
 class Marked:
-    """What ticks have told of a symbol that is or was held: its mark (twice the price), and the extremes of the mark
-    since the last fill. Written at a day's start and a session's end, so that no ticks from before are needed again."""
+    """What ticks have told of a symbol that is or was held: its mark (twice the price), the extremes of the mark since
+    the symbol's last fill, and what each book saw before. Written at a day's start and a session's end, so that no
+    ticks from before are needed again."""
 
     ts: int
     symbol: str
     mark_raw: int
     low_raw: int
     high_raw: int
+    books: tuple[Seen, ...] = ()
 
 
 @record

@@ -200,7 +200,12 @@ class State:
             self.day_bases.append((event.day, event.base_raw))
 
     def _marked(self, event: ev.Marked) -> None:
-        self.mark_between(self.markets[event.symbol], event.low_raw, event.high_raw, event.mark_raw)
+        market = self.markets[event.symbol]
+        self.mark(market, event.mark_raw)
+        market.low_raw, market.high_raw = event.low_raw, event.high_raw
+        for seen in event.books:
+            book = self.ledger.books[seen.strategy, event.symbol, seen.product]
+            book.low_raw, book.high_raw = seen.low_raw, seen.high_raw
 
     def _cash(self, event: ev.CashMoved) -> None:
         self.ledger.move_cash(event.amount_raw)

@@ -1327,7 +1327,8 @@ def test_a_session_ends_with_the_marks_of_what_was_held() -> None:
     for bid in ("551", "547", "549.50"):
         desk.quote(bid, "552", "552" if bid == "551" else bid)
     events = desk.handle(ev.EndSession(desk.ts))
-    assert events[0] == ev.Marked(desk.ts, SBIN.symbol, 2 * 54950, 2 * 54700, 2 * 55200)
+    seen = (ev.Seen("manual", Product.INTRADAY, 0, 0),)
+    assert events[0] == ev.Marked(desk.ts, SBIN.symbol, 2 * 54950, 2 * 54700, 2 * 55200, seen)
     folded = State()
     for event in desk.events:
         folded.apply(event)

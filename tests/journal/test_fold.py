@@ -73,7 +73,6 @@ def test_days_are_read_back_to_the_last_mark(path: Path, seed: int) -> None:
     assert last == {symbol: mark for symbol, (_, _, mark) in marks(desk.account, held=True).items()}
 
 
-@pytest.mark.xfail(reason="core: `Marked` says nothing of the books, and adds to what it should replace")
 @pytest.mark.parametrize("seed", [13, 32])
 def test_extremes_of_earlier_days_are_read_back(path: Path, seed: int) -> None:
     desk = session(seed, 150, live=bool(seed % 2))
