@@ -266,3 +266,16 @@ def test_all_of_it_is_exported(path: Path, tmp_path: Path) -> None:
     written_fills = pd.read_parquet(tmp_path / "out" / "fills.parquet")
     assert len(written_fills) == len(fills) == 1
     assert len(pd.read_parquet(tmp_path / "out" / "ticks.parquet")) == 2
+
+
+def test_damaged_ticks_are_shown_as_far_as_they_are_good(path: Path) -> None:
+    with trading(journal=path) as engine:
+        for bid in (551, 552, 553):
+            engine.stream.update(SBIN, bid=bid, ask=554, last=bid)
+            engine.market_buy(SBIN, 1).result(5)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (last,) = connection.execute("SELECT max(number) FROM ticks").fetchone()
+        connection.execute("UPDATE ticks SET data = zeroblob(9) WHERE number = ?", (last,))
+    past = lt.open_journal(path)
+    with pytest.warns(RuntimeWarning, match=f"account.journal has damaged ticks: row {last} was changed"):
+        assert past.ticks(SBIN)["bid"].tolist() == [548.95, 551, 552]

@@ -58,7 +58,7 @@ class Exchange:
         self.calm = False
         """Everything is done as asked, at once."""
         self.tells_ends_last = True
-        """Of an order's end nothing is heard before its fills."""
+        """Of an order's end nothing is heard before its fills, except in a statement."""
 
     # ── Broker ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,8 +78,6 @@ class Exchange:
                 self._say_again(entry)
                 continue
             self._dice.shuffle(said)
-            if self.tells_ends_last:
-                said.sort(key=lambda report: isinstance(report, ENDS))
             reports[key] = said + said[:1]
             if entry is not None:
                 entry.is_cut = False
@@ -109,7 +107,7 @@ class Exchange:
             self._world.expect(key not in self.taken, f"{key} was handed over twice")
             self.taken.add(key)
         self._handed(request)
-        delay = 0 if self.calm else self._dice.choice((0, 0, 0, 0.01, 0.1, 0.6, 3))
+        delay = 0 if self.calm else self._dice.choice((0, 0, 0.01, 0.1, 0.6, 3))
         due = max(self._world.now + delay, self._last_due.get(key, 0))
         self._last_due[key] = due
         self._count += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.exits import reached
-from livetrade.core.kinds import ExitStatus, OrderStatus
+from livetrade.core.kinds import ExitStatus
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.state import State
 from livetrade.core.values import Fill, Order
@@ -32,8 +32,6 @@ class Rules:
         self.market = Market(world)
         self.exchange = Exchange(world, self.market.price, self.handed)
         self._safe_books = Oracle()
-        self.may_be_stuck: set[str] = set()
-        """Orders whose modification was on its way at the end of a life; see `Gap.TWO_REQUESTS`."""
         self.begin()
 
     def begin(self) -> None:
@@ -215,8 +213,6 @@ class Rules:
             self.world.expect(same, f"{key}: {theirs.get(key, 0)} at the venue, {ours.get(key, 0)} here")
         for key, entry in self.exchange.book.items():
             order = account.orders.get(key)
-            if order is not None and order.status is OrderStatus.PENDING_UPDATE and key in self.may_be_stuck:
-                continue
             same = order is not None and (order.filled_raw, order.is_open) == (entry.filled, entry.is_open)
             self.world.expect(same, f"{order!r} at the end; at the venue {entry.filled} of {entry.quantity}")
         for key, order in account.open_orders.items():

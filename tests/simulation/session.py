@@ -37,9 +37,7 @@ class Gap(StrEnum):
     that is closed is taken away here and there."""
 
     UNSAVED_EXIT = "the engine crashes while only the venue knows of an exit: the next one sells a second time"
-    CLOCK_BEHIND = "the wall clock is behind the journal's last event: the time of the next engine stands still"
     ENDS_FIRST = "an order's end is heard of before its fills: what was to be closed is sold again in between"
-    TWO_REQUESTS = "the engine crashes while a modification is on its way, and the next one cancels the order at once"
 
 
 class Session:
@@ -302,14 +300,8 @@ class Session:
         return Gap.UNSAVED_EXIT not in self._gaps and bool(self.rules.orphans(self.engine))
 
     def _next_life(self) -> None:
-        if Gap.TWO_REQUESTS not in self._gaps:
-            orders = self.engine.account.open_orders.items()
-            self.rules.may_be_stuck |= {key for key, order in orders if order.pending is not None}
         self.rules.exchange.crash()
         self.rules.disk.crash()
-        ahead = self.engine.now_ns() - self.world.wall()
-        if ahead > 0 and Gap.CLOCK_BEHIND not in self._gaps:
-            self.world.set_time(ahead / 1e9)
         self.world.new_loop()
         self._start()
 

@@ -27,7 +27,7 @@ from tests.simulation.session import Outcome, play
 
 STEPS = 200
 SEED = os.environ.get("LIVETRADE_SEED")
-SEEDS = range(50) if SEED is None else [int(SEED)]
+SEEDS = range(60) if SEED is None else [int(SEED)]
 CAMPAIGN = range(int(os.environ.get("LIVETRADE_SEEDS_FROM", "1000")), int(os.environ.get("LIVETRADE_SEEDS_TO", "6000")))
 
 
