@@ -81,7 +81,7 @@ def _settle(
         take(ev.Unknown(0, order.client_order_id, "the broker does not say what became of it"))
         return
     if not reports:
-        take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before"))
+        take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before", sent=False))
         return
     for report in sorted(reports, key=_turn):
         if not _is_old_answer(order, report):

@@ -199,7 +199,7 @@ class Outbox:
         if self._requests is None:
             return
         if isinstance(request, ev.Submit):
-            self._take(ev.Rejected(0, request.order.client_order_id, reason))
+            self._take(ev.Rejected(0, request.order.client_order_id, reason, sent=False))
         else:
             self._take(ev.RequestRejected(0, request.client_order_id, reason))
 

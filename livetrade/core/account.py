@@ -245,7 +245,9 @@ class Account(Protecting):
             self._emit(report)
         ended = self.orders[order.client_order_id]
         if order.is_open and ended.is_final and ended.risk_id is not None:
-            self._exit_order_ended(ended)
+            self._exit_order_ended(ended, was_sent=getattr(report, "sent", True))
+        elif isinstance(report, ev.RequestRejected) and order.is_open:
+            self._cancel_refused(ended)
 
     def _on_executed(self, order: Order, report: ev.Executed) -> None:
         """Books one execution, once."""

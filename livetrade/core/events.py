@@ -190,9 +190,12 @@ class Accepted:
 
 @record
 class Rejected:
+    """`sent`: False where the order never left, and the venue said nothing of it."""
+
     ts: int
     client_order_id: str
     reason: str
+    sent: bool = True
 
 
 @record

@@ -137,21 +137,33 @@ class Protecting(Ordering):
         """A fired exit stays responsible until flat: what no order works to close is sent (again)."""
         if self.ts < risk.retry_ns:
             return
+        self._cancel_reducing(market, book)
         order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)
         self._submit_part(order, self._closable(order, market), market)
 
-    def _exit_order_ended(self, order: Order) -> None:
-        """An exit's order is over; with something left it is tried again, five times, a second apart."""
+    def _exit_order_ended(self, order: Order, *, was_sent: bool) -> None:
+        """An exit's order is over; with something left it is tried again."""
         risk = self.risks[order.risk_id or ""]
-        if order.status is OrderStatus.FILLED or risk.status in ENDED:
-            return
-        what = f"{risk.kind} of {order.symbol}: its order {order.client_order_id} ended {order.status}"
-        if risk.attempts >= MAX_RETRIES:
+        if order.status is not OrderStatus.FILLED and risk.status not in ENDED:
+            what = f"its order {order.client_order_id} ended {order.status}"
+            self._try_again(risk, "exit order ended", what, order.reason, counted=was_sent)
+
+    def _cancel_refused(self, order: Order) -> None:
+        """An order that stands in a fired exit's way could not be canceled: that is tried again, as the exit itself."""
+        for risk in list(self.brackets.get(order.book_key, {}).values()):
+            if risk.status is ExitStatus.TRIGGERED and (order.side is OrderSide.SELL) is risk.long:
+                what = f"{order.client_order_id}, which is in its way, was not canceled"
+                self._try_again(risk, "exit held up", what, order.reason)
+
+    def _try_again(self, risk: RiskOrder, kind: str, what: str, reason: str, *, counted: bool = True) -> None:
+        """Five times, a second apart."""
+        told = f"{risk.kind} of {risk.symbol}: {what}"
+        if counted and risk.attempts >= MAX_RETRIES:
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.FAILED))
-            self._alarm("exit failed", f"{what}; gave up, the position is not protected. {order.reason}")
+            self._alarm("exit failed", f"{told}; gave up, the position is not protected. {reason}")
             return
-        self._retry_in(SECOND_NS, risk, risk.attempts + 1)
-        self._alarm("exit order ended", f"{what}; the rest is sent again in a second. {order.reason}")
+        self._retry_in(SECOND_NS, risk, risk.attempts + counted)
+        self._alarm(kind, f"{told}; the rest is sent again in a second. {reason}")
 
     def _retry_in(self, wait_ns: int, risk: RiskOrder, attempts: int) -> None:
         retry_ns = self.ts + wait_ns
