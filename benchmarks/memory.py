@@ -4,7 +4,7 @@
 
 Each run is a process of its own, with a position and a stop in every tenth symbol. Printed for every million ticks: the
 memory that is resident, the threads, the tasks of the engine's loop and the open descriptors; then how much memory grew
-for each million after the warm-up of the first two. What the machine's allocator keeps is part of the figure. Beside
+for each million after the warm-up of the first four. What the machine's allocator keeps is part of the figure. Beside
 "recorded" stands what the journal grew by.
 """
 
@@ -23,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-WARM_UP = 2
+WARM_UP = 4
 MILLION = 1_000_000
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIDDLE = 100_000

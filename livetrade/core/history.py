@@ -169,21 +169,7 @@ class OrderTable(Table):
         "updated_at": "q",
     }
 
-    _held: dict[str, Order] | None = None
-
-    def hold(self) -> None:
-        """Rows are written at `release`, each order's once: while a long past is folded, nobody looks."""
-        self._held = {}
-
-    def release(self) -> None:
-        held, self._held = self._held or {}, None
-        for order in held.values():
-            self.put(order)
-
     def put(self, order: Order) -> None:
-        if self._held is not None:
-            self._held[order.client_order_id] = order
-            return
         ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
         averages, fees, slippages = self.amounts.values()
         number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row

@@ -4,10 +4,11 @@ Two passes: the first follows the chain, the second decodes and folds. The ticks
 put between the steps as they came; those from before the last day's start are left out, for a day begins with them.
 """
 
+import gc
 import re
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from livetrade.core.events import Event
 from livetrade.core.records import record
@@ -56,6 +57,18 @@ def _missing(end: Link, known: Link) -> str:
     return f"the last {known.seq - end.seq:,} are missing" if end.number < known.number else ""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """All that is made of a past stays: the collector, which would walk through it again and again, rests meanwhile."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 class Past:
     """Folds a journal into a state and, asked again, what has come since.
 
@@ -81,7 +94,8 @@ class Past:
     def fold(self, connection: sqlite3.Connection, checked: Checked, until_ns: int = FOREVER) -> None:
         """Folds what was checked, up to and including `until_ns`. Raises `JournalError`."""
         try:
-            self._fold(connection, checked, until_ns)
+            with _uncollected():
+                self._fold(connection, checked, until_ns)
         except UNREADABLE as error:
             raise JournalError(f"SQLite cannot read on: {error}") from error
 
