@@ -59,6 +59,8 @@ class Exchange:
         """Everything is done as asked, at once."""
         self.tells_ends_last = True
         """Of an order's end nothing is heard before its fills, except in a statement."""
+        self.tells_of_changed = True
+        """It says nothing at all until it can tell of those orders whose modification may be on its way."""
 
     # ── Broker ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -69,6 +71,8 @@ class Exchange:
         self._arrive()
         self._asked = True
         on_the_way = {_order_id(request) for _, _, request in self._coming}
+        if self.tells_of_changed and any(o.client_order_id in on_the_way for o in orders if o.pending is not None):
+            raise ConnectionError("the venue cannot tell yet")
         reports: dict[str, list[ev.Report]] = {}
         for order in orders:
             key = order.client_order_id

@@ -37,6 +37,7 @@ class Gap(StrEnum):
     that is closed is taken away here and there."""
 
     UNSAVED_EXIT = "the engine crashes while only the venue knows of an exit: the next one sells a second time"
+    UNKNOWN_CHANGE = "of an order whose modification never left, the broker cannot tell: nobody asks for it any more"
     ENDS_FIRST = "an order's end is heard of before its fills: what was to be closed is sold again in between"
 
 
@@ -47,6 +48,7 @@ class Session:
         self.world = World(seed)
         self.rules = Rules(self.world)
         self.rules.exchange.tells_ends_last = Gap.ENDS_FIRST not in gaps
+        self.rules.exchange.tells_of_changed = Gap.UNKNOWN_CHANGE not in gaps
         self._dice = self.world.dice("session")
         self._gaps = gaps
         dice = self.world.dice("terms")

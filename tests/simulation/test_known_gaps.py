@@ -5,10 +5,14 @@ A test that passes at last says: take its `xfail` away, and the gap out of `sess
 
 import pytest
 
+import livetrade as lt
+from livetrade.core import events as ev
 from livetrade.core.kinds import Product
+from livetrade.ports import Statement
 from tests.core.kit import SBIN, Desk
 from tests.simulation.disk import Mode
 from tests.simulation.session import Gap, Session
+from tests.support import ScriptedBroker, quoted, soon, trading
 
 SYMBOL = SBIN.symbol
 BOOK = (SYMBOL, Product.INTRADAY)
@@ -41,6 +45,22 @@ def test_an_exit_that_only_the_venue_knows_is_not_sent_again() -> None:
         session.world.run(10)
         assert session.engine.account.halted is not None
         assert session.rules.exchange.filled() == {BOOK: 0}
+
+
+@pytest.mark.xfail(reason="where the broker cannot tell of an order, what was asked of it is not asked again")
+def test_a_modification_that_never_left_is_asked_again_though_the_broker_cannot_tell() -> None:
+    journal = lt.MemoryJournal()
+    broker = ScriptedBroker()
+    with trading(stream=quoted(), broker=broker, journal=journal) as engine:
+        engine.limit_buy(SYMBOL, 10, 500, client_order_id="resting")
+        engine.modify("resting", quantity=14)
+        broker.wait_for(ev.Modify)
+    broker = ScriptedBroker(Statement({}))
+    with trading(None, quoted(), broker=broker, journal=journal) as engine:
+        soon(lambda: engine.order("resting").status == "UNKNOWN")
+        broker.say(ev.Accepted(0, "resting", "V1"))
+        soon(lambda: engine.order("resting").status == "PENDING_UPDATE")
+        assert [type(request) for request in broker.asked] == [ev.Modify]
 
 
 @pytest.mark.xfail(reason="an order's end does not tell how much had filled, and is believed before its fills")
