@@ -132,9 +132,13 @@ class _Fields:
 
     def load(self, written: Sequence[Any], instruments: Mapping[str, Instrument]) -> Any:
         values = list(written)
+        length = len(values)
         for number, load in self.loads:
-            if number < len(values) and values[number] is not None:
-                values[number] = load(values[number], instruments)
+            if number >= length:
+                break
+            value = values[number]
+            if value is not None:
+                values[number] = load(value, instruments)
         return self.kind(*values)
 
 

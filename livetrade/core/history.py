@@ -122,9 +122,9 @@ class Table:
             column.append(value)  # type: ignore[arg-type]
         self.length += 1
 
-    def change(self, number: int, row: Sequence[object]) -> None:
-        for column, value in zip(self._columns, row, strict=True):
-            column[number] = value  # type: ignore[call-overload]
+    def change(self, number: int, columns: Sequence[int], values: Sequence[object]) -> None:
+        for column, value in zip(columns, values, strict=True):
+            self._columns[column][number] = value  # type: ignore[call-overload]
 
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
@@ -173,36 +173,54 @@ class OrderTable(Table):
         ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
         averages, fees, slippages = self.amounts.values()
         number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row
-        instrument, avg = order.instrument, order.avg_raw
-        row = (
-            ids[order.client_order_id],
-            symbols[instrument.symbol],
-            instrument.scale,
-            instrument.quantity_scale,
-            _SIDE[order.side],
-            _TYPE[order.order_type],
-            _PRODUCT[order.product],
-            _TIF[order.time_in_force],
-            order.quantity_raw,
-            order.filled_raw,
-            averages[avg],
-            order.limit_raw or 0,
-            order.trigger_raw or 0,
-            _STATUS[order.status],
-            reasons[order.reason],
-            _SOURCE[order.source],
-            strategies[order.strategy],
-            tags[order.tag],
-            fees[order.fees_raw],
-            slippages[None if avg is None else order.slippage_raw],
-            venue_ids[order.venue_order_id or ""],
-            order.created_ns,
-            order.updated_ns,
+        avg = order.avg_raw
+        quantities = order.quantity_raw, order.filled_raw, averages[avg], order.limit_raw or 0, order.trigger_raw or 0
+        state = _STATUS[order.status], reasons[order.reason]
+        money = fees[order.fees_raw], slippages[None if avg is None else order.slippage_raw]
+        venue_id = venue_ids[order.venue_order_id or ""]
+        if number is not None:
+            self.change(number, _CHANGING, (*quantities, *state, *money, venue_id, order.updated_ns))
+            return
+        self.append(
+            (
+                ids[order.client_order_id],
+                symbols[order.instrument.symbol],
+                order.instrument.scale,
+                order.instrument.quantity_scale,
+                _SIDE[order.side],
+                _TYPE[order.order_type],
+                _PRODUCT[order.product],
+                _TIF[order.time_in_force],
+                *quantities,
+                *state,
+                _SOURCE[order.source],
+                strategies[order.strategy],
+                tags[order.tag],
+                *money,
+                venue_id,
+                order.created_ns,
+                order.updated_ns,
+            )
         )
-        if number is None:
-            self.append(row)
-        else:
-            self.change(number, row)
+
+
+_CHANGING = tuple(
+    list(OrderTable.kinds).index(name)
+    for name in (
+        "quantity",
+        "filled_qty",
+        "avg_price",
+        "limit_price",
+        "trigger_price",
+        "status",
+        "reason",
+        "fees",
+        "slippage",
+        "venue_order_id",
+        "updated_at",
+    )
+)
+"""Columns of an order that its later states may change."""
 
 
 class FillTable(Table):
