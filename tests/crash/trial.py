@@ -33,6 +33,9 @@ from tests.crash.venue import Exchange
 from tests.support import picture as account_picture
 from tests.support import soon
 
+EXPECTED = {"session", "exit order ended", "exit held up"}
+"""Alarms of an exchange that refuses orders and cancels now and then, and of lives that were killed."""
+
 TRADER = Path(__file__).with_name("trader.py")
 PATIENCE = 60.0
 _SAME = {**os.environ, "PYTHONPATH": os.fspath(Path(lt.__file__).parent.parent)}
@@ -248,7 +251,7 @@ class Trial:
         _check_sums(account, fills)
         check_exits(self.path)
         assert account.halted is None, account.halted
-        assert {alarm.kind for alarm in account.alarms} <= {"session", "exit order ended"}, list(account.alarms)
+        assert {alarm.kind for alarm in account.alarms} <= EXPECTED, list(account.alarms)
         assert account_picture(account) == account_picture(lt.open_journal(self.path)._account)
         assert account.ended_well
 
