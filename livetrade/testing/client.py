@@ -93,7 +93,8 @@ class Client:
     def reset(self) -> None:
         """A TCP reset: closed without a goodbye, what was on its way is lost."""
         linger = struct.pack("ii", 1, 0)
-        self._transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+        with suppress(OSError):  # the other end was quicker, and the socket is closed already
+            self._transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
         self._transport.abort()
 
     def _tear(self) -> None:

@@ -396,10 +396,12 @@ class FyersServer:
         """Ends every connection and the thread. May be called again."""
         if self._closed:
             return
-        self._do(self._stop())
-        self._closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
+        try:
+            self._do(self._stop())
+        finally:
+            self._closed = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(PATIENCE)
 
     def __enter__(self) -> Self:
         return self

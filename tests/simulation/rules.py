@@ -11,7 +11,7 @@ from livetrade.core.exits import reached
 from livetrade.core.kinds import ExitStatus
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.state import State
-from livetrade.core.values import Fill, Order
+from livetrade.core.values import Change, Fill, Order
 from livetrade.surface import OrderHandle, OrderResult
 from tests.core.kit import Oracle, check, same_state
 from tests.simulation.disk import Disk
@@ -39,6 +39,7 @@ class Rules:
         self._books = copy.deepcopy(self._safe_books)
         self._fired = {risk.risk_id for risk in self.disk.durable.risks.values() if risk.fired_ns}
         self._submitted: dict[str, Order] = {}
+        self._changes: dict[str, Change] = {}
         self._refused: set[str] = set()
         self._fills: list[str] = []
         self._told_fills: list[str] = []
@@ -144,6 +145,8 @@ class Rules:
         kept = self.durable.orders.get(key)
         if isinstance(request, ev.Submit):
             self.world.expect(key not in self._refused, f"{key} was refused and sent")
+        if isinstance(request, ev.Modify):
+            self._changes[key] = request.change
         if kept is None:
             self.world.counts["sent before it was durable"] += 1
         if change.opening_raw:
@@ -151,9 +154,12 @@ class Rules:
             self.world.expect(asked, f"sent before it was durable: {request!r}")
 
     def orphans(self, engine: "SimulatedEngine") -> list[str]:
-        """Orders that the venue has, or is about to get, and that a new engine would not know."""
+        """Orders that the venue has, or is about to get, as a new engine would not know them."""
         sent = self.exchange.taken | _waiting(engine)
-        return [key for key in self._submitted if key in sent and key not in self.durable.orders]
+        kept = self.durable.orders
+        unknown = [key for key in self._submitted if key in sent and key not in kept]
+        changed = [key for key, change in self._changes.items() if key in kept and kept[key].last_change != change]
+        return unknown + changed
 
     # ── after every step ─────────────────────────────────────────────────────────────────────────────────────────────
 

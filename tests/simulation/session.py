@@ -36,7 +36,7 @@ class Gap(StrEnum):
     """What is known to go wrong and is left out unless it is asked for. `test_known_gaps.py` shows each by itself; one
     that is closed is taken away here and there."""
 
-    UNSAVED_EXIT = "the engine crashes while only the venue knows of an exit: the next one sells a second time"
+    UNSAVED_EXIT = "the engine crashes while only the venue knows of what was sent: the next one sells a second time"
     UNKNOWN_CHANGE = "of an order whose modification never left, the broker cannot tell: nobody asks for it any more"
     ENDS_FIRST = "an order's end is heard of before its fills: what was to be closed is sold again in between"
 
