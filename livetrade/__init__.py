@@ -21,6 +21,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
+    DeskError,
     EngineClosedError,
     FeedError,
     JournalError,
@@ -35,18 +36,21 @@ from livetrade.journal import MemoryJournal
 from livetrade.nested import enable_nested_asyncio
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderResult
+from livetrade.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.desk.client import AttachedEngine, attach
+    from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
     from livetrade.opened import open_journal
 
-__version__ = "0.1.0"
-
 __all__ = [
+    "AttachedEngine",
     "DEFAULT_FEES",
+    "DeskError",
     "EngineClosedError",
     "FeedError",
     "FileJournal",
@@ -79,6 +83,7 @@ __all__ = [
     "SimulatedFeed",
     "Tick",
     "TimeInForce",
+    "attach",
     "enable_nested_asyncio",
     "history",
     "instruments",
@@ -86,16 +91,20 @@ __all__ = [
     "open_journal",
     "quotes",
     "read_ticks",
+    "start_desk",
 ]
 
 _LATER = {
+    "AttachedEngine": "livetrade.desk.client",
     "FileJournal": "livetrade.journal.file",
     "FyersFeed": "livetrade.adapters.fyers.feed",
+    "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
     "instruments": "livetrade.adapters.fyers.instruments",
     "load_instruments": "livetrade.adapters.fyers.instruments",
     "open_journal": "livetrade.opened",
     "quotes": "livetrade.adapters.fyers.candles",
+    "start_desk": "livetrade.desk.starting",
 }
 """What not every program needs, and where it is: loaded when it is first asked for."""
 

@@ -17,13 +17,15 @@ from datetime import UTC, date, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
 from livetrade.core import events as ev
 from livetrade.core.instruments import Instrument
 from livetrade.core.records import Record
 from livetrade.errors import JournalError
+
+R = TypeVar("R")
 
 VERSION = 1
 Plain = list[Any]
@@ -46,9 +48,22 @@ def encoded(value: object) -> bytes:
 def plain(event: ev.Event) -> Plain:
     """The array that stands for an event."""
     if isinstance(event, ev.InstrumentAdded):
-        return ["InstrumentAdded", event.ts, _terms(event.instrument)]
+        return ["InstrumentAdded", event.ts, instrument_terms(event.instrument)]
     kind: Any = type(event)
     return [kind.__name__, *_fields(kind).dump(event)]
+
+
+def plain_record(record: object) -> Plain:
+    """The array of one record's fields, such as an order's."""
+    kind: Any = type(record)
+    return _fields(kind).dump(record)
+
+
+def record_from(kind: type[R], data: Plain, instruments: Mapping[str, Instrument]) -> R:
+    """The record that such an array stands for. Raises what is wrong with it."""
+    any_kind: Any = kind
+    loaded: R = _fields(any_kind).load(data, instruments)
+    return loaded
 
 
 class Decoder:
@@ -79,7 +94,7 @@ class Decoder:
     def _event(self, name: str, *values: Any) -> ev.Event:
         if name == "InstrumentAdded":
             ts, terms = values
-            item = _instrument(terms, self.zone)
+            item = instrument_of(terms, self.zone)
             self.instruments[item.symbol] = item
             return ev.InstrumentAdded(ts, item)
         event: ev.Event = _fields_of(name).load(values, self.instruments)
@@ -206,9 +221,9 @@ _INSTRUMENT = (
 )
 
 
-def _terms(item: Instrument) -> Plain:
+def instrument_terms(item: Instrument) -> Plain:
     terms = [_term(getattr(item, name)) for name in _INSTRUMENT]
-    _instrument(terms, item.zone)  # a user wrote these: what could not be read again is not written
+    instrument_of(terms, item.zone)  # a user wrote these: what could not be read again is not written
     return terms
 
 
@@ -218,7 +233,7 @@ def _term(value: object) -> int | str | None:
     return value if value is None or isinstance(value, int) else str(value)
 
 
-def _instrument(terms: Plain, zone: tzinfo) -> Instrument:
+def instrument_of(terms: Plain, zone: tzinfo) -> Instrument:
     given = dict(zip(_INSTRUMENT[: len(terms)], terms, strict=True))
     expiry = given.pop("expiry", None)
     return Instrument(**given, expiry=None if expiry is None else date.fromisoformat(expiry), zone=zone)

@@ -29,7 +29,7 @@ from livetrade.core.fees import DEFAULT_FEES, Fees
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money, money_raw
+from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
@@ -52,14 +52,15 @@ from livetrade.options import (
     limits_for,
     zone_named,
 )
-from livetrade.outbox import Outbox
+from livetrade.outbox import Listener, Outbox
 from livetrade.ports import Broker, Feed
 from livetrade.reads import view_of
-from livetrade.snapshot import Meter, panel_snapshot
+from livetrade.snapshot import Meter, headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
+from livetrade.version import __version__
 
 T = TypeVar("T")
 
@@ -182,6 +183,7 @@ class LiveTradingEngine(Surface):
         check_same_cash(account, cash)
         check_same_account(account, self._currency, self._timezone, self.mode)
         self._cash_raw = money_raw(cash if cash is not None else 0, "cash")
+        self._outbox.durable_seq = account.seq
         account.limits = limits_for(account, limits)
         account.fees = fees_for(account, fees)
         self._notes = [*self._journal.notes, *changed_rules(account, margin, account.trigger_by)]
@@ -218,8 +220,6 @@ class LiveTradingEngine(Surface):
             self._loop.close()
 
     def _open(self) -> None:
-        from livetrade import __version__
-
         account = self.account
         ts = self.now_ns()
         self._journal.start(self._post_here, self._outbox.look)
@@ -525,6 +525,10 @@ class LiveTradingEngine(Surface):
         return "REAL" if self._broker.real else "PAPER"
 
     @property
+    def registered_as(self) -> str:
+        return self.name
+
+    @property
     def is_open(self) -> bool:
         """False once `close()` was called."""
         return not self._closing
@@ -532,6 +536,11 @@ class LiveTradingEngine(Surface):
     @property
     def journal(self) -> Journal:
         return self._journal
+
+    @property
+    def feed(self) -> Feed | None:
+        """What fills the stream; None where prices are posted by hand."""
+        return self._feed
 
     def health(self) -> dict[str, Any]:
         """How the engine is: feed, feed_reason, ticks, ticks_per_second, tick_age (seconds by symbol), quarantined
@@ -577,6 +586,11 @@ class LiveTradingEngine(Surface):
             "worst_stall_ms": self._meter.worst_stall_ms,
         }
 
+    def listen(self, listener: Listener) -> tuple[int, Callable[[], None]]:
+        """Tells `listener` of events that become durable from now on, on the engine's thread. Gives back the number of
+        the last one before them, and what ends it."""
+        return self._read(lambda _: (self._outbox.durable_seq, self._outbox.listen(listener)))
+
     def panel_watch(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Calls `wake()` after each batch of ticks or events, on the engine's thread; gives back what ends it."""
         self._watchers = (*self._watchers, wake)
@@ -585,16 +599,6 @@ class LiveTradingEngine(Surface):
             self._watchers = tuple(other for other in self._watchers if other is not wake)
 
         return unwatch
-
-    def panel_command(self, action: str) -> None:
-        """Sends what a button of the panel means, without waiting."""
-        with contextlib.suppress(EngineClosedError):
-            if action == "halt":
-                self.halt("panel")
-            elif action == "resume":
-                self.resume()
-            elif action == "flatten":
-                self.flatten()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -683,21 +687,9 @@ class LiveTradingEngine(Surface):
         await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
-        figures = self._read(
-            lambda a: (
-                a.portfolio_value_raw,
-                a.total_pnl_raw,
-                sum(1 for _ in a.ledger.held()),
-                len(a.open_orders),
-                a.halted,
-            )
-        )
-        value, pnl, held, working, halted = figures
+        figures, halted = self._read(lambda account: (headline(account), account.halted))
         state = "closed" if self._closing else "halted" if halted is not None else "open"
-        return (
-            f"<LiveTradingEngine {self.name} {self.mode} {state}: {money(value):,.2f} {self._currency}, "
-            f"P&L {money(pnl):+,.2f}, {held} positions, {working} working orders>"
-        )
+        return f"<LiveTradingEngine {self.name} {self.mode} {state}: {figures}>"
 
 
 class FeedSink:

@@ -8,6 +8,7 @@
     ├── EngineClosedError       a command to a closed engine
     ├── FeedError               a source of ticks that cannot be read or reached
     ├── JournalError            a journal that cannot be opened or does not fit
+    ├── DeskError               a desk that cannot be started or reached; what is known of it would be old
     └── LedgerError             the books do not add up: a defect in livetrade, never in your code
 
 What *you* asked wrongly raises. What the market, a broker or a feed did oddly is recorded, counted and answered.
@@ -51,6 +52,10 @@ class FeedError(LiveTradeError):
 
 class JournalError(LiveTradeError):
     """A journal cannot be opened, or does not fit what was asked of it."""
+
+
+class DeskError(LiveTradeError):
+    """A desk cannot be started, found or reached. Raised in place of numbers that would be old."""
 
 
 class LedgerError(LiveTradeError, AssertionError):

@@ -67,7 +67,7 @@ EVERYTHING = Where()
 
 # ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_POSITIONS: Schema = {
+POSITIONS: Schema = {
     "quantity": "number",
     "avg_price": "number",
     "last_price": "number",
@@ -82,7 +82,7 @@ _POSITIONS: Schema = {
     "take_profit_price": "number",
     "opened_at": "time",
 }
-_ORDERS: Schema = {
+ORDERS: Schema = {
     "symbol": "text",
     "side": OrderSide,
     "order_type": OrderType,
@@ -119,7 +119,7 @@ _FILLS: Schema = {
     "client_order_id": "text",
     "execution_id": "text",
 }
-_RISK_ORDERS: Schema = {
+RISK_ORDERS: Schema = {
     "symbol": "text",
     "strategy": "text",
     "kind": ExitKind,
@@ -197,7 +197,7 @@ def orders(
         "limit_price": Scaled(columns["limit_price"], columns["price_scale"], unknown=0),
         "trigger_price": Scaled(columns["trigger_price"], columns["price_scale"], unknown=0),
     }
-    return Maker(view, exact, rows).frame(_ORDERS, shown, index="client_order_id")
+    return Maker(view, exact, rows).frame(ORDERS, shown, index="client_order_id")
 
 
 def fills(columns: Columns, view: View, where: Where = EVERYTHING, *, exact: Exact = False) -> "pd.DataFrame":
@@ -244,11 +244,11 @@ def positions(
         raise OrderError(f"positions are by 'symbol', 'strategy' or 'product', not {by!r}")
     rows = list(rows)
     held = [position for _, _, position in rows]
-    columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in ("symbol", *_POSITIONS)}
+    columns: dict[str, Any] = {name: [getattr(position, name) for position in held] for name in ("symbol", *POSITIONS)}
     columns["strategy"] = [strategy for strategy, _, _ in rows]
     columns["product"] = [product for _, product, _ in rows]
     columns["opened_at"] = [0 if when is None else instant(when, view) for when in columns["opened_at"]]
-    return Maker(view, exact).frame({**first[by], **_POSITIONS}, columns, index="symbol")
+    return Maker(view, exact).frame({**first[by], **POSITIONS}, columns, index="symbol")
 
 
 def risk_orders(
@@ -261,7 +261,7 @@ def risk_orders(
     """
     rows = list(rows)
     risks = [risk for risk, _ in rows]
-    distances = [_distance(risk, watched_raw) for risk, watched_raw in rows]
+    distances = [distance_of(risk, watched_raw) for risk, watched_raw in rows]
     columns = {
         "risk_id": [risk.risk_id for risk in risks],
         "symbol": [risk.symbol for risk in risks],
@@ -278,10 +278,10 @@ def risk_orders(
         "fired_at": [risk.fired_ns for risk in risks],
     }
     chosen = _rows("risk orders", columns, view, where, time="armed_at")
-    return Maker(view, exact, chosen).frame(_RISK_ORDERS, columns, index="risk_id")
+    return Maker(view, exact, chosen).frame(RISK_ORDERS, columns, index="risk_id")
 
 
-def _distance(risk: RiskOrder, watched_raw: int) -> tuple[Decimal | None, Decimal | None]:
+def distance_of(risk: RiskOrder, watched_raw: int) -> tuple[Decimal | None, Decimal | None]:
     if not watched_raw or risk.status is not ExitStatus.ARMED:
         return None, None
     leaves_below = risk.long is not (risk.kind is ExitKind.TAKE_PROFIT)

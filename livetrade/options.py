@@ -125,7 +125,7 @@ def changed_rules(account: Account, margin: object, trigger_by: str) -> list[str
 def journal_for(broker: Broker, journal: object, name: str) -> Journal:
     """The journal that was given, or one in memory; real money has one in a file, by the engine's name."""
     if journal is None and broker.real:
-        journal = _default_path(name)
+        journal = default_journal(name)
     if isinstance(journal, str | os.PathLike):
         from livetrade.journal.file import FileJournal
 
@@ -139,7 +139,8 @@ def journal_for(broker: Broker, journal: object, name: str) -> Journal:
     return journal
 
 
-def _default_path(name: str) -> Path:
+def default_journal(name: str) -> Path:
+    """Where the journal of an engine of this name is kept, unless somebody says otherwise."""
     from platformdirs import user_data_path
 
     if not _FILE_NAME.fullmatch(name):

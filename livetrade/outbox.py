@@ -16,7 +16,7 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.values import Order
 from livetrade.journal import Journal
-from livetrade.usercode import Callbacks
+from livetrade.usercode import Callbacks, guarded
 
 STALLED_BEATS = 40
 """A commit that is not done after so many beats of the engine (2 s) means that the disk does not answer. Beats and not
@@ -26,6 +26,8 @@ MUTE = "its disk does not answer"
 
 _log = logging.getLogger("livetrade")
 Answer = Callable[[], None]
+Listener = Callable[[int, Sequence[ev.Event]], None]
+"""Hears of events that are durable now: the number of the first of them, and they."""
 
 
 class _Step:
@@ -67,6 +69,9 @@ class Outbox:
         self._oldest: _Step | None = None
         self._beats = 0
         self._empty: asyncio.Event | None = None
+        self.durable_seq = account.seq
+        """The number of the last event that is durable."""
+        self._listeners: tuple[Listener, ...] = ()
         self.fault = ""
         """Why the journal cannot be written; empty while it can."""
         answers.when_safe = self.when_safe
@@ -145,8 +150,21 @@ class Outbox:
 
     # ── what a step causes ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tells `listener` of what becomes durable from now on, ahead of the answers that tell of it; gives back what
+        ends that."""
+        self._listeners = (*self._listeners, listener)
+
+        def unlisten() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return unlisten
+
     def _durable(self, step: _Step) -> None:
         self._steps.popleft()  # they become durable in their order
+        first, self.durable_seq = self.durable_seq + 1, self.durable_seq + len(step.events)
+        for listener in self._listeners:
+            guarded(listener, first, step.events)
         for event in step.events:
             if isinstance(event, ev.Filled):
                 self._on_fill(event.fill)
@@ -206,14 +224,15 @@ class Outbox:
     def _changed(self, events: Sequence[ev.Event]) -> list[Order]:
         """The orders that events are about, as they are now."""
         orders = self._account.orders
-        return [orders[order_id] for order_id in dict.fromkeys(map(_order_id, events)) if order_id in orders]
+        return [orders[order_id] for order_id in dict.fromkeys(map(order_id_of, events)) if order_id in orders]
 
 
 def _opens(request: ev.Submit | ev.Modify) -> bool:
     return bool(request.order.opening_raw if isinstance(request, ev.Submit) else request.change.opening_raw)
 
 
-def _order_id(event: ev.Event) -> str:
+def order_id_of(event: ev.Event) -> str:
+    """The order that an event is about; empty where there is none."""
     if isinstance(event, ev.Submit | ev.OrderDenied):
         return event.order.client_order_id
     return event.fill.client_order_id if isinstance(event, ev.Filled) else getattr(event, "client_order_id", None) or ""

@@ -15,7 +15,7 @@ from livetrade.core.records import record, replaced
 from livetrade.core.state import Market
 from livetrade.core.values import Fill, Position, RiskOrder, average
 
-_PNL_FIELDS = (
+PNL_FIELDS = (
     "portfolio_value",
     "cash",
     "realized_pnl",
@@ -57,9 +57,9 @@ class PortfolioPnl:
     def as_dict(self) -> dict[str, Decimal]:
         """Decimals by name; total_pnl_percent is of the money put in, half-even at six decimals."""
         percent = divide(self.total_pnl * 10**8, self.put_in) if self.put_in > 0 else 0
-        figures = {name: money(getattr(self, name)) for name in _PNL_FIELDS if name != "total_pnl_percent"}
+        figures = {name: money(getattr(self, name)) for name in PNL_FIELDS if name != "total_pnl_percent"}
         figures["total_pnl_percent"] = to_decimal(percent, 6)
-        return {name: figures[name] for name in _PNL_FIELDS}
+        return {name: figures[name] for name in PNL_FIELDS}
 
 
 def risk_rows(account: Account) -> list[tuple[RiskOrder, int]]:

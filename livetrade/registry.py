@@ -9,7 +9,9 @@ from typing import Protocol
 
 
 class Registered(Protocol):
-    name: str
+    @property
+    def registered_as(self) -> str:
+        """Its name here."""
 
     def close(self) -> None:
         """Ends the engine; it calls `forget` itself."""
@@ -40,8 +42,8 @@ def close_namesake(name: str, successor: Registered | None = None) -> None:
 
 def forget(engine: Registered) -> None:
     with _lock:
-        if _engines.get(engine.name) is engine:
-            del _engines[engine.name]
+        if _engines.get(engine.registered_as) is engine:
+            del _engines[engine.registered_as]
 
 
 @atexit.register

@@ -87,6 +87,10 @@ class LivePriceStream:
         self._instruments[instrument.symbol] = adopted
         return adopted
 
+    def instruments(self) -> list[Instrument]:
+        """Those that are registered or were asked for."""
+        return list(self._instruments.values())
+
     def restore(self, instrument: Instrument) -> None:
         """Takes an instrument as a journal fixed it, unless one of the same scales is registered.
 
@@ -129,24 +133,40 @@ class LivePriceStream:
         source's own time: a datetime (naive means the stream's zone), ISO text, or integer nanoseconds UTC.
         Raises `OrderError` for a malformed symbol or time.
         """
-        item = self.instrument(symbol)
-        stamp = 0 if time is None else nanoseconds(time, self.zone)
         try:
-            tick = Tick(
-                item,
-                0,
-                0 if bid is None else item.price_raw(bid, "bid"),
-                0 if ask is None else item.price_raw(ask, "ask"),
-                0 if last is None else item.price_raw(last, "last"),
-                stamp,
-                None if volume is None else item.size_raw(volume, "volume"),
-                None if bid_size is None else item.size_raw(bid_size, "bid_size"),
-                None if ask_size is None else item.size_raw(ask_size, "ask_size"),
+            tick = self.tick(
+                symbol, bid=bid, ask=ask, last=last, volume=volume, bid_size=bid_size, ask_size=ask_size, time=time
             )
         except PriceError as error:
-            self._count(error.reason)
+            self.count(error.reason)
             return
         self.post(tick)
+
+    def tick(
+        self,
+        symbol: str,
+        *,
+        bid: Number | None = None,
+        ask: Number | None = None,
+        last: Number | None = None,
+        volume: Number | None = None,
+        bid_size: Number | None = None,
+        ask_size: Number | None = None,
+        time: datetime | str | int | None = None,
+    ) -> Tick:
+        """The update that `update` would post. Raises `PriceError` for a figure that is no price, `OrderError`."""
+        item = self.instrument(symbol)
+        return Tick(
+            item,
+            0,
+            0 if bid is None else item.price_raw(bid, "bid"),
+            0 if ask is None else item.price_raw(ask, "ask"),
+            0 if last is None else item.price_raw(last, "last"),
+            0 if time is None else nanoseconds(time, self.zone),
+            None if volume is None else item.size_raw(volume, "volume"),
+            None if bid_size is None else item.size_raw(bid_size, "bid_size"),
+            None if ask_size is None else item.size_raw(ask_size, "ask_size"),
+        )
 
     def post(self, tick: Tick) -> None:
         """Hands an update to the engine, or merges it here while there is none."""
@@ -158,7 +178,8 @@ class LivePriceStream:
         with contextlib.suppress(EngineClosedError):  # closed at this moment: a price is no command
             owner.post_tick(tick)
 
-    def _count(self, reason: str) -> None:
+    def count(self, reason: str) -> None:
+        """One more update that was not taken, by its reason."""
         with self._lock:
             self.quarantined[reason] += 1
 
@@ -166,7 +187,7 @@ class LivePriceStream:
         tick.received_ns = time_ns()
         merged = merge(self._quotes.get(tick.symbol), tick)
         if isinstance(merged, str):
-            self._count(merged)
+            self.count(merged)
         else:
             self._quotes[tick.symbol] = merged
 
@@ -264,6 +285,7 @@ class TickHub:
         self.active = False
         self._readers: tuple[ref[TickReader], ...] = ()
         self._callbacks: dict[object, Callable[[Tick], object]] = {}
+        self._taps: tuple[Callable[[Tick], None], ...] = ()
         self._lock = RLock()  # a reader may be collected, and forgotten, anywhere
         self._followed: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._closed = False
@@ -283,10 +305,26 @@ class TickHub:
                 self.active = True
         return reader
 
+    def tap(self, take: Callable[[Tick], None]) -> Callable[[], None]:
+        """Hands every tick to `take` on the engine's thread, which must not wait; gives back what ends it."""
+        with self._lock:
+            self._taps = (*self._taps, take)
+            self.active = True
+
+        def untap() -> None:
+            with self._lock:
+                self._taps = tuple(other for other in self._taps if other is not take)
+                self._look()
+
+        return untap
+
+    def _look(self) -> None:
+        self.active = bool(self._readers or self._callbacks or self._taps)
+
     def forget(self, reader: "TickReader") -> None:
         with self._lock:
             self._readers = tuple(other for other in self._readers if other() not in (None, reader))
-            self.active = bool(self._readers or self._callbacks)
+            self._look()
         self.notify_idle()
 
     def call(self, callback: Callable[[Tick], object]) -> None:
@@ -299,6 +337,8 @@ class TickHub:
         return tuple(self._callbacks.values())
 
     def publish(self, tick: Tick) -> None:
+        for take in self._taps:
+            take(tick)
         for known in self._readers:
             reader = known()
             if reader is not None and reader.symbol in (None, tick.symbol):
@@ -356,7 +396,7 @@ class TickHub:
         """No more ticks for those who read now: the recording is over."""
         with self._lock:
             readers, self._readers = self._all(), ()
-            self.active = bool(self._callbacks)
+            self._look()
         for reader in readers:
             reader.end()
 

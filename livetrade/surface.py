@@ -6,7 +6,8 @@ it was made.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +29,7 @@ from livetrade.core.kinds import (
 )
 from livetrade.core.numbers import Number, money_raw
 from livetrade.core.values import ExitTerm, Order
-from livetrade.errors import OrderError, OrderPendingError, OrderRefusedError
+from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.reads import Reads
 from livetrade.stream import LivePriceStream
@@ -54,6 +55,19 @@ NOT_CONFIRMED = "Not confirmed"
 MANUAL = "manual"
 current_strategy: ContextVar[str] = ContextVar("livetrade_strategy", default=MANUAL)
 """Whose orders these are: the strategy that is running, or `manual` for what a person does."""
+current_source: ContextVar[Source | None] = ContextVar("livetrade_source", default=None)
+"""Where orders come from, if neither from a person's own call nor from a strategy."""
+
+
+@contextmanager
+def acting_as(strategy: str, source: Source | None = None) -> Iterator[None]:
+    """What is ordered meanwhile is of this strategy, and came from there."""
+    was, came = current_strategy.set(strategy), current_source.set(source)
+    try:
+        yield
+    finally:
+        current_source.reset(came)
+        current_strategy.reset(was)
 
 
 class OrderResult(NamedTuple):
@@ -235,7 +249,7 @@ class Surface(Reads):
             product=member(Product, product, "product"),
             strategy=strategy,
             tag=text(tag, "tag"),
-            source=Source.USER if strategy == MANUAL else Source.STRATEGY,
+            source=current_source.get() or (Source.USER if strategy == MANUAL else Source.STRATEGY),
             exits=terms,
         )
         return self._send(command, f"{side} {item.quantity(command.quantity_raw)} {symbol} {order_type}")
@@ -361,6 +375,16 @@ class Surface(Reads):
         if key not in self._panels:  # a cell that runs again shows the panel that is there
             self._panels[key] = Panel(self._panel_source(), fps=fps, symbols=symbols)
         return self._panels[key]
+
+    def panel_command(self, action: str) -> None:
+        """Sends what a button of the panel means, without waiting."""
+        with suppress(EngineClosedError):
+            if action == "halt":
+                self.halt("panel")
+            elif action == "resume":
+                self.resume()
+            elif action == "flatten":
+                self.flatten()
 
     @abstractmethod
     def _panel_source(self) -> "PanelSource":

@@ -155,7 +155,7 @@ def make_risk(**changes: Any) -> RiskOrder:
 
 
 def make_position(symbol: str = "NSE:SBIN-EQ", **changes: Any) -> Position:
-    amounts = {name: Decimal("1.50") for name in frames._POSITIONS if name != "opened_at"}
+    amounts = {name: Decimal("1.50") for name in frames.POSITIONS if name != "opened_at"}
     position = Position(symbol=symbol, opened_at=datetime(2025, 1, 3, 9, 15, 0, 1, tzinfo=IST), **amounts)
     return replaced(position, **changes)
 

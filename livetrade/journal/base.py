@@ -1,12 +1,16 @@
 """What an engine asks of a journal, and the one that keeps events as long as the process lives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from livetrade.core.events import Event
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
+from livetrade.journal.rows import Step, packed_steps
 
 Job = Callable[[], None]
+
+BATCH = 500
+"""How many events a batch of a journal in memory holds."""
 
 
 class Journal:
@@ -39,6 +43,11 @@ class Journal:
     def append(self, events: Sequence[Event], durable: Job) -> None:
         """Takes the events of one step, in order, and has `durable` called on the engine's thread once they are
         safe."""
+        raise NotImplementedError
+
+    def batches(self, after: int) -> Generator[bytes, None, None]:
+        """What is safe and follows the event of that number, as batches of `journal.rows`; the first of them may begin
+        earlier. From any thread."""
         raise NotImplementedError
 
     def record(self, quotes: list[Tick]) -> None:
@@ -77,6 +86,10 @@ class MemoryJournal(Journal):
     def append(self, events: Sequence[Event], durable: Job) -> None:
         self.events += events
         durable()
+
+    def batches(self, after: int) -> Generator[bytes, None, None]:
+        for start in range(after, len(self.events), BATCH):
+            yield packed_steps([Step(0, self.events[start : start + BATCH])], start + 1)
 
     def __repr__(self) -> str:
         return f"MemoryJournal({len(self.events):,} events, not saved)"

@@ -1,7 +1,7 @@
 """A journal in a file: SQLite, one writer, chained rows, and a head beside it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from livetrade.core.events import Event
@@ -12,8 +12,8 @@ from livetrade.journal.base import Job, Journal
 from livetrade.journal.chain import START, Head
 from livetrade.journal.lock import OwnerLock, refuse_network
 from livetrade.journal.past import Checked, Past
-from livetrade.journal.store import UNREADABLE, Store, identity, lock_path, log_path
-from livetrade.journal.verify import examined
+from livetrade.journal.store import UNREADABLE, Store, batches_after, identity, lock_path, log_path
+from livetrade.journal.verify import examined, reading
 from livetrade.journal.wal import torn_bytes
 from livetrade.journal.writer import Writer
 
@@ -95,6 +95,10 @@ class FileJournal(Journal):
     def append(self, events: Sequence[Event], durable: Job) -> None:
         assert self._writer is not None
         self._writer.append(events, durable)
+
+    def batches(self, after: int) -> Generator[bytes, None, None]:
+        with reading(self.path) as connection:
+            yield from batches_after(connection, after)
 
     def record(self, quotes: list[Tick]) -> None:
         assert self._writer is not None

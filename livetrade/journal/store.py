@@ -267,6 +267,14 @@ def rows_of(
             cursor.close()
 
 
+def batches_after(connection: sqlite3.Connection, seq: int) -> Generator[bytes, None, None]:
+    """The batches of events that go beyond this one, in order, as they were written."""
+    number = last_number(connection, EVENTS, seq)
+    for (data,) in rows_of(connection, EVENTS, number, "data"):
+        assert isinstance(data, bytes)
+        yield data
+
+
 def last_link(connection: sqlite3.Connection, table: bytes) -> Link:
     """The last row of a table as it says of itself."""
     row = connection.execute(f"SELECT number, seq, hash FROM {_TABLES[table]} ORDER BY number DESC LIMIT 1").fetchone()

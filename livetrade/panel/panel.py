@@ -30,6 +30,7 @@ import anywidget
 import traitlets
 
 from livetrade.panel import CSS, JS
+from livetrade.panel.plain import plain_snapshot
 
 __all__ = ["Panel", "PanelSource", "SnapshotPump"]
 
@@ -87,7 +88,7 @@ class SnapshotPump:
     def read(self) -> Snapshot | None:
         """A fresh snapshot, or None when it says nothing new. A source that raises gives the last one marked stale."""
         try:
-            snapshot: Snapshot = _plain(self._source.panel_snapshot(self._symbols))
+            snapshot: Snapshot = plain_snapshot(self._source.panel_snapshot(self._symbols))
         except Exception as error:  # noqa: BLE001 - the panel outlives the faults of its source, and shows them
             self._report("the panel could not read its engine", error)
             snapshot = {**self._last, "stale": True}
@@ -230,17 +231,6 @@ def _interval(fps: float | None) -> float:
     if not fps > 0:
         raise ValueError(f"fps is a positive number or None, not {fps!r}")
     return 1 / min(fps, MAX_FPS)
-
-
-def _plain(value: Any) -> Any:
-    """The same value as JSON can carry it: NaN and the infinities have no spelling there and become None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _says_the_same(new: Snapshot, old: Snapshot) -> bool:

@@ -15,9 +15,12 @@ from typing import Annotated
 import typer
 
 import livetrade as lt
+from livetrade.cli import desk
 from livetrade.demo import run_demo
 
 app = typer.Typer(name="livetrade", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+for command in desk.COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:
@@ -240,7 +243,3 @@ def _asked(what: str, otherwise: str, *, hide: bool = False) -> str:
     if not sys.stdin.isatty():
         raise typer.BadParameter(f"give it as {otherwise}; there is no terminal to ask on", param_hint=what.lower())
     return str(typer.prompt(what, hide_input=hide)).strip()
-
-
-if __name__ == "__main__":
-    main()
