@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 ATTACH_SECONDS = 15.0
 FRESH_WAIT = 2.0
+CLOSE_SECONDS = 1.0
 ASK_SECONDS = 10.0
 OVERDUE_LOOKS = 32
 """Regular looks (8 s) after which a command without an answer is told as not confirmed."""
@@ -114,6 +115,7 @@ class AttachedEngine(Surface):
         self._closing = False
         self._own = local()
         self._pending: dict[str, Pending] = {}
+        self._followers: list[tuple[OrderHandle, OrderHandle, OrderStatus, int]] = []
         self._watchers: tuple[Callable[[], None], ...] = ()
         self._replica = Replica()
         self._answers = Answers(self._replica.account)
@@ -185,6 +187,7 @@ class AttachedEngine(Surface):
             if isinstance(event, ev.InstrumentAdded):
                 self.stream.learn(event.instrument)
         changed = [orders[key] for key in dict.fromkeys(map(order_id_of, events)) if key in orders]
+        self._follow_known()
         self._answers.orders_changed(changed)
         if not self._link.ready:
             return
@@ -265,6 +268,7 @@ class AttachedEngine(Surface):
             pending.handle.resolve(OrderResult(answer["success"], answer["message"], self._order_in(answer)))
         else:
             pending.handle.resolve({**answer, "ticks": pending.parts})
+        self._follow_known()
 
     def _order_in(self, answer: dict[str, Any]) -> Order | None:
         """The order that an answer tells of, as the desk said it is."""
@@ -334,20 +338,17 @@ class AttachedEngine(Surface):
         following = OrderHandle(f"{handle.client_order_id or 'order'} until {status}", self._follow)
         following.bind(self._link.ident, lambda: None)
         deadline = 1 << 63 if timeout is None else self._now_ns() + round(timeout * 1e9)
-
-        def follow() -> None:
-            if handle.client_order_id in self.account.orders or handle.done():
-                self._answers.follow(following, handle.client_order_id, status, deadline)
-            else:  # sent a moment ago, and not heard of yet
-                self._link.soon(lambda: self._later(follow))
-
-        self._link.soon(follow)
+        self._followers.append((handle, following, status, deadline))
+        self._link.soon(self._follow_known)
         return following
 
-    def _later(self, job: Callable[[], None]) -> None:
-        import asyncio
-
-        asyncio.get_running_loop().call_later(0.002, job)
+    def _follow_known(self) -> None:
+        """Follows the orders that have been heard of; of others, sent a moment ago, that is still to come."""
+        for follower in list(self._followers):
+            handle, following, status, deadline = follower
+            if handle.client_order_id in self.account.orders or handle.done():
+                self._followers.remove(follower)
+                self._answers.follow(following, handle.client_order_id, status, deadline)
 
     def _register(self, instrument: Instrument) -> None:
         terms = json.dumps(instrument_terms(instrument))
@@ -510,11 +511,15 @@ class AttachedEngine(Surface):
         """Detaches: the desk trades on, its stops fire. Reads still answer what was last known. May be called again."""
         if self._closing:
             return
+        if self._pending and get_ident() != self._link.ident:  # what was sent arrives before the connection ends
+            with contextlib.suppress(TimeoutError, LiveTradeError):
+                self._ask("barrier", {}).result(CLOSE_SECONDS)
         self._closing = True
         self._link.close()
         for pending in list(self._pending.values()):
             self._give_up(pending, f"{NOT_CONFIRMED}: detached before the desk answered; do not send it again")
         self._pending.clear()
+        self._follow_known()
         self._answers.end("detached from the desk")
         self.stream.detach(self, [m.quote for m in self.account.markets.values() if m.quote is not None])
         registry.forget(self)
