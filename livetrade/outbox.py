@@ -135,13 +135,14 @@ class Outbox:
     def beat(self) -> None:
         """A regular look, counted."""
         oldest = self._steps[0] if self._steps else None
-        self._beats = self._beats + 1 if oldest is self._oldest else 0
+        self._beats = self._beats + 1 if oldest is not None and oldest is self._oldest else 0
         self._oldest = oldest
         if self.fault or oldest is not None:
             self.look()
 
     def _stalled(self) -> str:
-        return MUTE if self._steps and self._beats >= STALLED_BEATS else ""
+        waits = self._beats >= STALLED_BEATS and self._steps and self._steps[0] is self._oldest
+        return MUTE if waits else ""
 
     def _block(self, alarm: str) -> None:
         """Opening orders are refused while there is a fault, and no success is confirmed."""

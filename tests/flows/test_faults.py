@@ -21,7 +21,7 @@ from livetrade.core.kinds import PriceSource
 from livetrade.journal.chain import Row
 from livetrade.journal.store import Store
 from livetrade.journal.verify import verify
-from tests.support import SBIN, ScriptedBroker, picture_of, quoted, soon, trading
+from tests.support import INFY, SBIN, ScriptedBroker, picture_of, quoted, soon, trading
 
 UNAVAILABLE = "Journal unavailable: "
 NOT_SAVED = "but this is not saved. Journal unavailable: "
@@ -401,6 +401,20 @@ class Stalling(Store):
     def one(self) -> None:
         """Lets one write through, and waits for the next."""
         self.allowed.release()
+
+
+def test_a_disk_that_had_nothing_to_do_is_not_mute(tmp_path: Path) -> None:
+    """Right after a quiet time a step that is being written is no sign of anything."""
+    journal, store = stored_by(Stalling, tmp_path / "account.journal")
+    with holding(ScriptedBroker(), journal) as (engine, _):
+        engine._read(lambda _: [engine._outbox.beat() for _ in range(2 * outbox.STALLED_BEATS)])
+        store.stall()
+        engine.stream.update(INFY, bid=1500, ask=1501)  # an event of its own: an instrument is added
+        bought = engine.market_buy(INFY, 1, client_order_id="afterwards")
+        assert store.waits.wait(30)
+        assert engine.order("afterwards").status is not lt.OrderStatus.DENIED
+        store.go_on()
+        assert not bought.done() or bought.result().order.status is not lt.OrderStatus.DENIED
 
 
 def test_a_disk_that_does_not_answer_is_a_fault_and_nothing_is_done_twice(tmp_path: Path) -> None:
