@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 
 from livetrade.core.numbers import Number
@@ -47,6 +48,8 @@ def start_desk(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
+    # One that ends while this process lives must not stay behind as if it ran.
+    Thread(target=process.wait, name=f"livetrade-desk-{name}-process", daemon=True).start()
     _wait_for(name, process, Path(log.name))
     return attach(name)
 
@@ -61,4 +64,3 @@ def _wait_for(name: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
             process.terminate()
             raise DeskError(f"the desk {name!r} did not start within {SECONDS:g} s; {log} says more")
         sleep(0.02)
-    process.returncode = 0  # it is meant to go on without us: nobody waits for its end
