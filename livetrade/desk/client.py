@@ -48,6 +48,7 @@ T = TypeVar("T")
 ATTACH_SECONDS = 15.0
 FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
+MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
 OVERDUE_LOOKS = 32
 """Regular looks (8 s) after which a command without an answer is told as not confirmed."""
@@ -81,6 +82,30 @@ class Pending:
         self.parts: dict[str, list[int]] = {}
 
 
+class _Progress:
+    """A progress bar, where a long past takes its time."""
+
+    def __init__(self, engine: "AttachedEngine") -> None:
+        self._engine = engine
+        self._bar: Any = None
+
+    def show(self) -> None:
+        total, known = self._engine.events_to_come, self._engine.after()
+        if self._bar is None and total - known > MANY_EVENTS:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc="attach", unit="event", leave=False)
+        if self._bar is not None:
+            self._bar.update(known - self._bar.n)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
 class DeskStream(LivePriceStream):
     """The prices of a desk. What is registered or posted here goes to the desk."""
 
@@ -110,6 +135,7 @@ class AttachedEngine(Surface):
         self.name = where().name or "desk"
         self._mode = "PAPER"
         self._fed = False
+        self.events_to_come = 0
         self._run_id = ""
         self._health: dict[str, Any] = {}
         self._closing = False
@@ -126,7 +152,8 @@ class AttachedEngine(Surface):
         self._link = Link(f"livetrade-desk-{self.name}", where, self)
         self.stream.hub.open()
         self.stream.hub.dispatch = lambda: self._user.soon(self._dispatch_ticks)
-        self._link.start(ATTACH_SECONDS)
+        with _Progress(self) as progress:
+            self._link.start(ATTACH_SECONDS, progress.show)
         self.stream.attach(self, self._replica.account.zone)
         registry.close_namesake(self.registered_as)
         registry.close_namesake(self.registered_as, successor=self)
@@ -148,6 +175,7 @@ class AttachedEngine(Surface):
     def hello(self, message: dict[str, Any]) -> bool:
         self.name = message["name"]
         self._mode, self._fed, self._health = message["mode"], message["fed"], message["health"]
+        self.events_to_come = message["seq"]
         same_run, self._run_id = self._run_id == message["run"], message["run"]
         if self._replica.journal not in ("", message["journal"]):
             self._forget()

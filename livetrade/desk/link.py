@@ -84,16 +84,19 @@ class Link:
 
     # ── from any thread ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, seconds: float) -> None:
-        """Returns when everything that happened before is known. Raises `DeskError`."""
+    def start(self, seconds: float, watch: Callable[[], None]) -> None:
+        """Returns when everything that happened before is known; calls `watch` now and then meanwhile. Raises
+        `DeskError` where nothing comes for so many seconds."""
         self._thread.start()
-        while True:
+        mute = 0.0
+        while not self.ready and self.failure is None:
             with self._changed:
-                progress = self.heard
-                if self._changed.wait_for(lambda: self.ready or self.failure is not None, seconds):
-                    break
-                if self.heard == progress:
-                    self.failure = DeskError(f"the desk did not answer within {seconds:g} s")
+                before = self.heard
+                self._changed.wait_for(lambda: self.ready or self.failure is not None, TEND)
+            mute = mute + TEND if self.heard == before else 0.0
+            if mute > seconds and self.failure is None:
+                self.failure = DeskError(f"the desk did not answer within {seconds:g} s")
+            watch()
         if self.failure is not None:
             self.close()
             raise self.failure

@@ -13,6 +13,7 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.ticks import Tick
 from livetrade.encoding import Decoder
 from livetrade.errors import DeskError
+from livetrade.journal.past import uncollected
 
 
 class Replica:
@@ -29,16 +30,17 @@ class Replica:
 
     def fold_page(self, page: bytes) -> list[ev.Event]:
         """Folds what is new in a page of a journal; gives it back."""
-        folded = []
-        for batch in page.split(b"\n"):
-            version, first, steps = json.loads(batch)
-            events = [event for _, step in steps for event in step]
-            with self.lock:
-                known = self.account.seq - first + 1
-                if known < 0:
-                    raise DeskError(f"event {self.account.seq + 1} did not come, {first} did")
-                folded += [self._fold(self._decoder.event(event, version)) for event in events[known:]]
-        return folded
+        with uncollected():
+            return [event for batch in page.split(b"\n") for event in self._fold_batch(batch)]
+
+    def _fold_batch(self, batch: bytes) -> list[ev.Event]:
+        version, first, steps = json.loads(batch)
+        events = [event for _, step in steps for event in step]
+        with self.lock:
+            known = self.account.seq - first + 1
+            if known < 0:
+                raise DeskError(f"event {self.account.seq + 1} did not come, {first} did")
+            return [self._fold(self._decoder.event(event, version)) for event in events[known:]]
 
     def fold(self, seq: int, data: list[Any]) -> ev.Event | None:
         """Folds the event of that number; None where it is known already."""

@@ -58,7 +58,7 @@ def _missing(end: Link, known: Link) -> str:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """All that is made of a past stays: the collector, which would walk through it again and again, rests meanwhile."""
     collects = gc.isenabled()
     gc.disable()
@@ -94,7 +94,7 @@ class Past:
     def fold(self, connection: sqlite3.Connection, checked: Checked, until_ns: int = FOREVER) -> None:
         """Folds what was checked, up to and including `until_ns`. Raises `JournalError`."""
         try:
-            with _uncollected():
+            with uncollected():
                 self._fold(connection, checked, until_ns)
         except UNREADABLE as error:
             raise JournalError(f"SQLite cannot read on: {error}") from error

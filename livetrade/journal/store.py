@@ -10,8 +10,10 @@ owner may read it, nor what SQLite puts beside it, which has the same permission
 
 import os
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -269,10 +271,16 @@ def rows_of(
 
 def batches_after(connection: sqlite3.Connection, seq: int) -> Generator[bytes, None, None]:
     """The batches of events that go beyond this one, in order, as they were written."""
-    number = last_number(connection, EVENTS, seq)
-    for (data,) in rows_of(connection, EVENTS, number, "data"):
+    ends = bisect_right(range(1, last_number(connection, EVENTS) + 1), seq, key=partial(_seq_of, connection))
+    for (data,) in rows_of(connection, EVENTS, ends, "data"):
         assert isinstance(data, bytes)
         yield data
+
+
+def _seq_of(connection: sqlite3.Connection, number: int) -> int:
+    """The number of the last event in a row of events."""
+    (seq,) = connection.execute("SELECT seq FROM events WHERE number = ?", (number,)).fetchone()
+    return int(seq)
 
 
 def last_link(connection: sqlite3.Connection, table: bytes) -> Link:

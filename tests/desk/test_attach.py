@@ -43,6 +43,7 @@ FRAMES: dict[str, Callable[[Any], pd.DataFrame]] = {
 def same(engine: lt.LiveTradingEngine, attached: lt.AttachedEngine) -> None:
     """Every DataFrame, and everything behind them."""
     soon(lambda: attached.account.seq == engine._read(lambda account: account.seq), "the replica did not come so far")
+    attached._ask("barrier", {}).result(30)  # prices follow on their own
     assert attached.stream.hub is not engine.stream.hub
     for name, frame in FRAMES.items():
         try:
