@@ -29,6 +29,7 @@ def test_the_python_of_the_readme_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIVETRADE_RUNTIME_DIR", str(tmp_path / "runtime"))
     namespace: dict[str, object] = {}
     for block in BLOCKS:
         run_cell(block, namespace)
@@ -45,7 +46,7 @@ def test_the_two_commands_are_there(command: str) -> None:
 
 def test_the_map_names_every_module() -> None:
     package = Path(livetrade.__file__).parent
-    modules = {path.stem for path in package.rglob("*.py") if path.stem != "__init__"}
+    modules = {path.stem for path in package.rglob("*.py") if not path.stem.startswith("__")}
     missing = {name for name in modules if not re.search(rf"\b{name}\b", README.split("## The house")[1])}
     assert not missing
 
