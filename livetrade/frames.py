@@ -21,6 +21,7 @@ from livetrade.columns import (
     repeated_text,
     text_column,
 )
+from livetrade.context import MANUAL, StrategyInfo
 from livetrade.core.history import Text
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
@@ -30,8 +31,10 @@ from livetrade.core.kinds import (
     OrderStatus,
     OrderType,
     PriceSource,
+    Process,
     Product,
     Source,
+    StrategyState,
     TimeInForce,
 )
 from livetrade.core.numbers import at, money, percent_raw, to_decimal
@@ -157,6 +160,14 @@ _ROUND_TRIPS: Schema = {
     "mae": "number",
     "mfe": "number",
     "exit_source": Source,
+}
+_STRATEGIES: Schema = {
+    "where": Process,
+    "state": StrategyState,
+    "started_at": "time",
+    "error": "text",
+    "orders": "count",
+    "total_pnl": "number",
 }
 _TICKS: Schema = {"symbol": "text", "bid": "number", "ask": "number", "last": "number", "volume": "number"}
 _QUOTES: Schema = {
@@ -320,6 +331,30 @@ def round_trips(
     }
     rows = _rows("round trips", columns, view, where, time="exit_time")
     return Maker(view, exact, rows).frame(_ROUND_TRIPS, columns, index=None)
+
+
+def strategies(
+    infos: Iterable[StrategyInfo], orders: Text, pnl: Mapping[str, int], view: View, *, exact: Exact = False
+) -> "pd.DataFrame":
+    """A row for each strategy that was started, and for each other one that has orders or a book.
+
+    orders: whose each order is; pnl: raw money by strategy.
+    """
+    import numpy as np
+
+    started = {info.name: info for info in infos}
+    counts = dict(zip(orders.distinct, np.bincount(orders.codes, minlength=orders.count).tolist(), strict=True))
+    names = [name for name in {**started, **counts, **pnl} if name != MANUAL]
+    columns = {
+        "name": names,
+        "where": [started[name].where if name in started else "" for name in names],
+        "state": [started[name].state if name in started else "" for name in names],
+        "started_at": [instant(started[name].started_at, view) if name in started else 0 for name in names],
+        "error": [started[name].error if name in started else "" for name in names],
+        "orders": [counts.get(name, 0) for name in names],
+        "total_pnl": money_column(pnl.get(name, 0) for name in names),
+    }
+    return Maker(view, exact).frame(_STRATEGIES, columns, index="name")
 
 
 def ticks(

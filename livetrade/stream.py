@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, tzinfo
+from functools import partial
 from threading import RLock
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -18,13 +19,13 @@ from zoneinfo import ZoneInfo
 
 from livetrade import frames
 from livetrade.columns import Exact, View
+from livetrade.context import Flow, as_registered, at_end, flow
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
 from livetrade.core.numbers import MAX_RAW, Number
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, JournalError, LiveTradeError, OrderError, PriceError
-from livetrade.handle import flow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,6 +267,7 @@ class TickHub:
         self._callbacks: dict[object, Callable[[Tick], object]] = {}
         self._lock = RLock()  # a reader may be collected, and forgotten, anywhere
         self._followed: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._lines: WeakSet[Flow] = WeakSet()
         self._closed = False
         self.dispatch: Callable[[], None] | None = None
         """Set by the engine: starts the thread for user code, which then drains `pending`."""
@@ -290,9 +292,17 @@ class TickHub:
         self.notify_idle()
 
     def call(self, callback: Callable[[Tick], object]) -> None:
+        key, acting = callback_key(callback), as_registered(callback)
         with self._lock:
-            self._callbacks[callback_key(callback)] = callback
+            self._callbacks[key] = acting
             self.active = True
+        at_end(partial(self._drop, key, acting))
+
+    def _drop(self, key: object, callback: Callable[[Tick], object]) -> None:
+        with self._lock:
+            if self._callbacks.get(key) is callback:
+                del self._callbacks[key]
+            self.active = bool(self._readers or self._callbacks)
 
     @property
     def callbacks(self) -> tuple[Callable[[Tick], object], ...]:
@@ -330,17 +340,36 @@ class TickHub:
         """How many ticks the slowest reader is behind."""
         return max([len(self.pending), *(reader.behind for reader in self._all())])
 
-    def busy(self) -> Counter[object]:
-        """By flow: how many readers have ticks to take, or work on one. One whose task asks another reader does not."""
+    def busy(self, is_stuck: Callable[[object], bool]) -> Counter[object]:
+        """By flow: how many readers have ticks to take, or work on one. One whose task asks another reader does not,
+        nor one on a loop that only the engine's next step can move (`is_stuck`)."""
         readers = self._all()
         asking = {reader.task for reader in readers if reader.is_asking}
-        return Counter(reader.flow for reader in readers if not (reader.is_waiting or reader.task in asking))
+        return Counter(
+            reader.flow
+            for reader in readers
+            if not (reader.is_waiting or reader.task in asking or (reader.task and is_stuck(reader.task.get_loop())))
+        )
 
-    def follow(self, task: "asyncio.Task[Any]") -> None:
-        """Hears of the end of a task that reads, on its loop."""
+    def asking(self) -> set[object]:
+        """The flows that ask for their next tick."""
+        return {reader.flow for reader in self._all() if reader.is_asking}
+
+    def follow(self, task: "asyncio.Task[Any]", line: Flow) -> None:
+        """Hears of the end of a task that reads, on its loop, and of its line."""
         if task not in self._followed:
             self._followed.add(task)
             task.add_done_callback(self._task_ended)
+        if line not in self._lines:
+            self._lines.add(line)
+            line.at_end(partial(self._line_ended, line))
+
+    def _line_ended(self, line: Flow) -> None:
+        """A strategy's readers end with it, also those that its traceback keeps."""
+        for reader in self._all():
+            if reader.flow is line:
+                reader.end()
+                self.forget(reader)
 
     def _task_ended(self, _: "asyncio.Task[Any]") -> None:
         self.notify_idle()
@@ -389,7 +418,7 @@ class TickReader(AsyncIterator[Tick]):
         self._lock = RLock()
         self.task: asyncio.Task[Any] | None = None
         """Who asked last."""
-        self.flow: object = object()
+        self.flow = Flow()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     @property
@@ -459,10 +488,10 @@ class TickReader(AsyncIterator[Tick]):
             return
         token = flow.get()
         if token is None:
-            token = object()
+            token = Flow()
             flow.set(token)
         self.task, self.flow = task, token
-        self._hub.follow(task)
+        self._hub.follow(task, token)
 
     def _take(self) -> Tick:
         tick = self._queue.popleft()
