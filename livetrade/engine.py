@@ -37,6 +37,7 @@ from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
+from livetrade.lockstep import LockStep
 from livetrade.lookup import look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -67,6 +68,8 @@ T = TypeVar("T")
 CLOSE_SECONDS = 1.5
 BEAT = 0.05
 TICKS_AT_ONCE = 8
+HELD_UP = 100
+"""Beats (5 s) that a tick waits for user code before that is named in the log."""
 RECORD_EVERY = 5
 """Ticks are handed to the journal on every fifth beat, and with every event."""
 
@@ -138,6 +141,7 @@ class LiveTradingEngine(Surface):
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
+            self._steps = LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
         except BaseException:
             self._loop.close()
             self._journal.close(0)
@@ -159,6 +163,7 @@ class LiveTradingEngine(Surface):
         self._watchers: tuple[Callable[[], None], ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._held_up = 0
         self._requests: deque[ev.Request] = deque()
         callbacks = self._on_fill, self._on_order
         requests = None if self._broker.venue else self._requests
@@ -387,6 +392,12 @@ class LiveTradingEngine(Surface):
         if self._inbox:
             self._inbox.work()
         self._release_idle()
+        self._name_who_holds_up()
+
+    def _name_who_holds_up(self) -> None:
+        self._held_up = self._held_up + 1 if self._idle_waiters else 0
+        if self._held_up == HELD_UP:
+            _log.warning("the recording waits for %s", self._steps.who_works(self._users) or "answers on their way")
 
     def _watch_clocks(self) -> None:
         """A machine that slept, or whose time was set. Set back, the engine's own clock goes on regardless."""
@@ -438,26 +449,16 @@ class LiveTradingEngine(Surface):
                 user.let_in()
 
     def _is_idle(self) -> bool:
-        """Lock-step may go on: each reader asks for its next tick, each strategy for that, sleeps, or waits for an
-        answer that a tick must bring."""
-        if self._inbox or self._outbox:
+        """Lock-step may go on."""
+        if self._inbox or self._outbox or self.stream.hub.pending:
             return False
-        waiting = self._answers.awaited() + self._sleepers.waiting() + self._strategies.awaited()
-        stuck = [user for user in self._users if user.is_stuck() or waiting[user.ident]]
-        busy = self.stream.hub.busy(lambda loop: any(user.runs(loop) for user in stuck))
-        for user in self._users:
-            if not user.is_idle() or (user is self._user and self.stream.hub.pending):
-                busy[user.ident] += 1
-        asking = self.stream.hub.asking()
-        for run in self._strategies.running():
-            if not (busy[run] or waiting[run] or run in asking or any(user.runs(run.loop) for user in stuck)):
-                busy[run] = 1
-        return busy <= waiting
+        return self._steps.is_idle(self._users)
 
     def _release_idle(self) -> None:
         self._let_users_in()
         if self._idle_waiters and self._is_idle():
             waiters, self._idle_waiters = self._idle_waiters, []
+            self._held_up = 0
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)

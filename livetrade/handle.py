@@ -86,7 +86,7 @@ class Handle(Generic[T]):
         if self._home is None:
             tell()
         else:
-            self._home.deliver(tell)
+            self._home.deliver(tell, self._future)
 
     def __repr__(self) -> str:
         if not self._future.done():

@@ -30,7 +30,7 @@ class UserThread:
     """
 
     def __init__(self, name: str, on_idle: Callable[[], None]) -> None:
-        self._name = name
+        self.name = name
         self.on_idle = on_idle
         self._jobs: deque[Callable[[], None]] = deque()
         self._lock = Lock()
@@ -57,7 +57,7 @@ class UserThread:
                 self._loop = UserLoop(self.on_idle)
                 if self._lock_step:
                     self._loop.hold()
-                self._thread = Thread(target=self._run, args=(self._loop,), name=self._name, daemon=True)
+                self._thread = Thread(target=self._run, args=(self._loop,), name=self.name, daemon=True)
                 self._thread.start()
             return self._loop
 
@@ -86,7 +86,7 @@ class UserThread:
         try:
             loop.run_forever()
         except BaseException:  # noqa: BLE001  the user's code: sys.exit() in a task ends no other one
-            _log.exception("a task on the thread %s failed", self._name)
+            _log.exception("a task on the thread %s failed", self.name)
 
     def _end(self, loop: UserLoop) -> None:
         """Tasks that are left may clean up; those that will not end are dropped without a word."""

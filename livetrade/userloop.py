@@ -45,7 +45,7 @@ class UserLoop(asyncio.SelectorEventLoop):
     def __init__(self, on_rest: Job) -> None:
         self._on_rest = on_rest
         self._gate = RLock()
-        self._held: deque[_Arrival | Job] = deque()
+        self._held: deque[_Arrival | _Told] = deque()
         self._holding = False
         self._arriving = False  # let in, and not run yet
         self._rests = False
@@ -73,12 +73,13 @@ class UserLoop(asyncio.SelectorEventLoop):
                 return arrival.handle
         return super().call_soon_threadsafe(callback, *args, context=context)
 
-    def deliver(self, job: Job) -> None:
-        """Runs a job that tells this loop's thread something: at once, or in lock-step when that rests."""
-        if not self._holding or get_ident() == self._ident or not self._held_back(job):
+    def deliver(self, job: Job, answers: Future[Any] | None = None) -> None:
+        """Runs a job that tells this loop's thread something: at once, or in lock-step when it is that one's turn.
+        `answers` is the future that the job settles."""
+        if not self._holding or get_ident() == self._ident or not self._held_back(_Told(job, answers)):
             job()
 
-    def _held_back(self, arrival: "_Arrival | Job") -> bool:
+    def _held_back(self, arrival: "_Arrival | _Told") -> bool:
         with self._gate:
             if not self._holding:
                 return False
@@ -102,21 +103,30 @@ class UserLoop(asyncio.SelectorEventLoop):
                 self._let_in()
 
     def _let_in(self) -> None:
+        """All at once: what is told is told on its thread, unless that waits for just this."""
         self._arriving, self._rests = True, False
-        batch: list[_Arrival] = []
+        waited_for = self._blocked_on if self.is_blocked else None
+        batch: list[_Arrival | _Told] = []
+        last: list[_Told] = []
         while self._held:
             arrival = self._held.popleft()
-            if isinstance(arrival, _Arrival):
+            if waited_for is None or isinstance(arrival, _Arrival):
                 batch.append(arrival)
+            elif arrival.answers is waited_for:
+                last.append(arrival)
             else:
-                arrival()
+                arrival.job()
         super().call_soon_threadsafe(self._arrive, batch)
+        for told in last:
+            told.job()
 
-    def _arrive(self, batch: "list[_Arrival]") -> None:
+    def _arrive(self, batch: "list[_Arrival | _Told]") -> None:
         self._arriving = False
         self._spins = 0
         for arrival in batch:
-            if not arrival.handle.cancelled():
+            if isinstance(arrival, _Told):
+                arrival.job()
+            elif not arrival.handle.cancelled():
                 self.call_soon(arrival.callback, *arrival.args, context=arrival.context)
 
     # ── whether it goes on ───────────────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +200,14 @@ class _Arrival:
         self.callback = callback
         self.args = args
         self.context = context
+
+
+class _Told:
+    """A job that waits to come in."""
+
+    def __init__(self, job: Job, answers: Future[Any] | None) -> None:
+        self.job = job
+        self.answers = answers
 
 
 def user_loop() -> UserLoop | None:

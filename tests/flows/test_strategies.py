@@ -2,18 +2,23 @@
 
 import asyncio
 import functools
+import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import livetrade as lt
+from livetrade.core import events as ev
 from livetrade.encoding import plain
+from livetrade.journal.file import FileJournal
 from livetrade.strategies import StrategyHandle
-from tests.support import FREE, INFY, SBIN, events_of, quietly_close, quoted, recording, soon, trading
+from tests.support import FREE, INFY, SBIN, quietly_close, quoted, recording, soon, trading
 
 
 async def holds(engine: lt.LiveTradingEngine, symbol: str, quantity: int = 10) -> str:
@@ -171,12 +176,15 @@ def test_whatever_it_raises_the_others_go_on(leaves: type[BaseException]) -> Non
         raise leaves("odd")
 
     async def child(engine: lt.LiveTradingEngine) -> None:
-        asyncio.ensure_future(odd(engine))
+        task = asyncio.ensure_future(odd(engine))
         await engine.sleep(0.01)
+        assert task.done()
 
     with trading() as engine:
         if leaves is not GeneratorExit:
-            assert soon(lambda task=engine.start(odd): task.state) and not engine.start(holds, SBIN).result(10) is None
+            task = engine.start(odd)
+            soon(task.done)
+            assert (task.state, type(task.error)) == ("FAILED", leaves)
         engine.start(child).result(10)
         assert engine.start(holds, SBIN).result(10) == "bought"
 
@@ -468,10 +476,7 @@ def played(
         tasks = [engine.start(strategy, name=f"s{number}") for number, strategy in enumerate(strategies)]
         feed.play().result(60)
         for task in tasks:
-            try:
-                task.result(20)
-            except Exception as error:  # noqa: BLE001  shown by its handle
-                assert task.error is error
+            soon(task.done, "a strategy runs on when the recording has ended")
     finally:
         quietly_close(engine)
     return engine, tasks
@@ -496,3 +501,162 @@ def test_sleep_on_a_recording_ends_with_its_ticks() -> None:
 
 
 # ── lock-step ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def zigzag(count: int = 120) -> Any:
+    """Two symbols, ticks of equal time among them."""
+    frames = [
+        recording([550 + (number * step) % 7 * 0.25 for number in range(count)], symbol, seconds=0.5)
+        for symbol, step in ((SBIN, 3), (INFY, 5))
+    ]
+    return pd.concat(frames)
+
+
+def test_each_tick_is_seen_one_at_a_time() -> None:
+    seen: dict[str, list[Any]] = {}
+
+    async def walks(engine: lt.LiveTradingEngine, key: str, work: Callable[[], Any]) -> None:
+        async for tick in engine.stream.ticks(SBIN):
+            seen.setdefault(key, []).append((tick.time, tick.missed))
+            assert engine.now() == tick.time
+            await work()
+            assert engine.now() == tick.time
+            if len(seen[key]) % 7 == 0:
+                answer = await engine.market_buy(SBIN, 1)
+                assert answer.order.avg_price == tick.ask
+                assert answer.order.created_at == tick.time
+
+    async def to_thread() -> None:
+        await asyncio.to_thread(threading.Event().wait, 0.001)
+
+    async def spin() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(0))
+        while not task.done():  # noqa: ASYNC110  as people write it
+            await asyncio.sleep(0)
+
+    ticks = recording([550.0] * 200)
+    works = {
+        "timer": lambda: asyncio.sleep(0.0005),
+        "round": lambda: asyncio.sleep(0),
+        "abroad": to_thread,
+        "spin": spin,
+    }
+    for alone in (False, True):
+        seen.clear()
+        feed = lt.RecordedFeed(ticks, speed=None, autoplay=False)
+        with trading(feed=feed, stream=None) as engine:
+            tasks = [engine.start(walks, key, work, name=key, thread=alone) for key, work in works.items()]
+            assert feed.play().result(60) == 200
+            for task in tasks:
+                task.result(30)
+        assert set(seen) == set(works)
+        for walked in seen.values():
+            assert walked == [(time.tz_localize("Asia/Kolkata"), 0) for time in ticks["time"]]
+
+
+class Trading:
+    """Strategies that do all that they may, as quickly as they can (no `seed`) or dawdling now and then."""
+
+    def __init__(self, seed: int | None, *, spins: bool) -> None:
+        self.spins = spins
+        self._rng = random.Random(seed) if seed is not None else None
+
+    def dawdle(self) -> None:
+        if self._rng is not None and self._rng.random() < 0.1:
+            time.sleep(self._rng.random() * 0.002)
+
+    async def crosses(self, engine: lt.LiveTradingEngine) -> None:
+        """One answer after the other, in more and less rounds of the loop."""
+        count = 0
+        async for tick in engine.stream.ticks():
+            count += 1
+            self.dawdle()
+            if count % 3 == 0:
+                await asyncio.wait_for(engine.market_buy(tick.symbol, 1), 30)
+            if count % 5 == 0:
+                await asyncio.gather(*(engine.limit_buy(tick.symbol, n, tick.bid - n) for n in (1, 2)))
+                for _ in range(count % 4):
+                    await asyncio.sleep(0)
+                self.dawdle()
+                await engine.cancel_all()
+            if engine.position(tick.symbol).quantity > 4:
+                engine.market_sell(tick.symbol, 3)
+
+    async def sleeps(self, engine: lt.LiveTradingEngine) -> None:
+        engine.on_fill(lambda fill: fill.quantity > 4 or engine.limit_sell(fill.symbol, 1, fill.price + 1))
+        while True:
+            await engine.sleep(1.75)
+            self.dawdle()
+            handle = engine.market_buy(INFY, 5, trailing_stop="0.50")
+            while self.spins and not handle.done():  # noqa: ASYNC110  as people write it
+                await asyncio.sleep(0)
+            await handle
+            await asyncio.shield(engine.market_buy(SBIN, 2))
+
+    async def many(self, engine: lt.LiveTradingEngine) -> None:
+        """Tasks that take turns, one of which waits for another."""
+        bought = asyncio.Event()
+
+        async def buys() -> None:
+            async for _ in engine.stream.ticks(SBIN):
+                if not engine.position(SBIN) and (await engine.market_buy(SBIN, 3)).success:
+                    bought.set()
+                self.dawdle()
+                await engine.sleep(0.5)
+
+        async def sells() -> None:
+            while True:
+                await bought.wait()
+                bought.clear()
+                await engine.sleep(3)
+                await engine.close_position(SBIN, 1)
+                await engine.market_sell(SBIN, 3)
+
+        await asyncio.gather(buys(), sells())
+
+    async def blocks(self, engine: lt.LiveTradingEngine) -> None:
+        """Holds up the thread that the others share, until a later tick brings the answer."""
+        async for tick in engine.stream.ticks(INFY):
+            if tick.time.second % 20 == 10 and not tick.time.microsecond:
+                engine.limit_buy(INFY, 1, tick.bid - 1).wait_for("FILLED", 2).result(30)
+
+    async def fails(self, engine: lt.LiveTradingEngine) -> None:
+        ticks = engine.stream.ticks(INFY)
+        async for _ in ticks:
+            await engine.sleep(20)
+            raise ZeroDivisionError("no luck")
+
+    def run(self, journal: Any, **terms: Any) -> tuple[list[bytes], list[StrategyHandle]]:
+        strategies = self.crosses, self.sleeps, self.many, self.blocks, self.fails
+        engine, tasks = played(*strategies, ticks=zigzag(), journal=journal, **terms)
+        events = engine._read(lambda _: list(journal.events))
+        told = [plain(event) for event in events if not isinstance(event, ev.AccountOpened | ev.SessionStarted)]
+        return told, tasks
+
+
+class Listening(FileJournal):
+    """A journal in a file whose events can be looked at too."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self.events: list[ev.Event] = []
+
+    def append(self, events: Any, durable: Any) -> None:
+        self.events += events
+        super().append(events, durable)
+
+
+@pytest.mark.parametrize("latency", [0, 0.7])
+def test_the_same_ticks_give_the_same_events_byte_for_byte(latency: float, tmp_path: Any) -> None:
+    def run(seed: int | None, journal: Any) -> list[bytes]:
+        broker = lt.PaperBroker(latency=latency, slippage="0.05")
+        told, tasks = Trading(seed, spins=not latency).run(journal, broker=broker, limits=lt.Limits(allow_short=True))
+        assert [task.state for task in tasks] == ["FINISHED"] * 4 + ["FAILED"], tasks
+        return told
+
+    first = run(None, lt.MemoryJournal())
+    assert len(first) > 400
+    for seed in range(3):
+        again = run(seed, lt.MemoryJournal())
+        assert again == first, next(pair for pair in zip(again, first, strict=False) if pair[0] != pair[1])
+    assert run(9, Listening(tmp_path / "kept.journal")) == first
