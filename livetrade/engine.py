@@ -55,6 +55,7 @@ from livetrade.options import (
 )
 from livetrade.outbox import STRATEGY_FAILED, Outbox
 from livetrade.ports import Broker, Feed
+from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.sleepers import Sleepers
 from livetrade.snapshot import Meter, panel_snapshot
@@ -483,6 +484,15 @@ class LiveTradingEngine(Surface):
 
     def all_quotes(self) -> tuple[list[Tick], View]:
         return self._read(lambda account: (_quotes(account), view_of(account)))
+
+    def join(self, reader: Reader[Any]) -> dict[str, Any]:
+        """Offers a reader of bars the ticks from now on; gives those of its symbol from before."""
+
+        def join(_: Account) -> dict[str, Any]:
+            self.stream.hub.join(reader)
+            return self._ticklog.copy(reader.symbol or "")
+
+        return self._read(join)
 
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))

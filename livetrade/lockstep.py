@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from livetrade.answers import Answers
+from livetrade.readers import TickHub
 from livetrade.sleepers import Sleepers
 from livetrade.strategies import Run, Strategies
-from livetrade.stream import TickHub
 from livetrade.usercode import UserThread
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from livetrade.context import as_registered, at_end
-from livetrade.stream import callback_key
+from livetrade.readers import callback_key
 from livetrade.userloop import UserLoop
 
 SLOW_CALLBACK = 0.05
