@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed, read_ticks
 from livetrade.adapters.simulated import SimulatedFeed
+from livetrade.core.bars import Bar
 from livetrade.core.fees import DEFAULT_FEES, FlatFee, NoFees, PercentFee
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, Product, TimeInForce
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttachedEngine",
+    "Bar",
     "DEFAULT_FEES",
     "DeskError",
     "EngineClosedError",

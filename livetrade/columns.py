@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[Any]
 
-Kind = Literal["text", "number", "time"] | type[StrEnum]
+Kind = Literal["text", "number", "count", "time"] | type[StrEnum]
 Schema = dict[str, Kind]
 Exact = bool | Literal["arrow"]
 Columns = Mapping[str, Any]
@@ -109,6 +109,8 @@ class Maker:
             return self.number(data)
         if kind == "text":
             return self.text(data)
+        if kind == "count":
+            return self.pick(data).astype("int64")
         if kind == "time":
             return self.times(data).array
         return self.category(kind, data)
@@ -133,7 +135,8 @@ class Maker:
         import pandas as pd
 
         if isinstance(data, list):
-            numbers = {member: number for number, member in enumerate(kind)}
+            numbers: dict[str, int] = {member: number for number, member in enumerate(kind)}
+            numbers[""] = -1  # no category
             data = array("b", [numbers[member] for member in data])
         return pd.Categorical.from_codes(self.pick(data).copy(), dtype=_categories(kind), validate=False)
 

@@ -32,11 +32,11 @@ from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
-from livetrade.core.values import Fill, Order
 from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
+from livetrade.lockstep import LockStep
 from livetrade.lookup import look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -52,9 +52,11 @@ from livetrade.options import (
     limits_for,
     zone_named,
 )
-from livetrade.outbox import Listener, Outbox
+from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
 from livetrade.ports import Broker, Feed
+from livetrade.readers import Reader
 from livetrade.reads import view_of
+from livetrade.sleepers import Sleepers
 from livetrade.snapshot import Meter, headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderHandle, OrderResult, Surface
@@ -66,6 +68,8 @@ T = TypeVar("T")
 
 CLOSE_SECONDS = 1.5
 BEAT = 0.05
+HELD_UP = 100
+"""Beats (5 s) that a tick waits for user code before that is named in the log."""
 RECORD_EVERY = 5
 """Ticks are handed to the journal on every fifth beat, and with every event."""
 
@@ -137,6 +141,7 @@ class LiveTradingEngine(Surface):
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
+            self._steps = LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
         except BaseException:
             self._loop.close()
             self._journal.close(0)
@@ -149,12 +154,16 @@ class LiveTradingEngine(Surface):
         self._close_lock = Lock()
         self._closed = Event()
         self._answers = Answers(self.account)
-        self._user = self._new_user_thread(f"livetrade-{self.name}-user", self._on_idle)
+        self._lock_step = bool(getattr(self._feed, "lock_step", False))
+        self._users: tuple[UserThread, ...] = ()
+        self._user = self._make_user_thread("user")
+        self._sleepers = Sleepers(self._on_idle)
         self._on_fill = Callbacks(self._user)
         self._on_order = Callbacks(self._user)
         self._watchers: tuple[Callable[[], None], ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._held_up = 0
         self._requests: deque[ev.Request] = deque()
         callbacks = self._on_fill, self._on_order
         requests = None if self._broker.venue else self._requests
@@ -251,6 +260,8 @@ class LiveTradingEngine(Surface):
             if self._recorded:
                 self._answers.end("the recording has ended")
                 self.stream.hub.end_readers()
+                self._sleepers.end()
+                self._after_batch()
 
     async def _run_broker(self) -> None:
         try:
@@ -294,6 +305,8 @@ class LiveTradingEngine(Surface):
         except Exception as error:  # noqa: BLE001  one tick costs itself, never the thread that watches the stops
             self._fault(error)
             return
+        if self._sleepers:
+            self._sleepers.wake(account.ts)
         if account.ticks != before:
             self._meter.ticks += 1
             quote = account.markets[tick.instrument.symbol].quote
@@ -346,11 +359,13 @@ class LiveTradingEngine(Surface):
         """From the journal's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(job)
+            self._on_idle()
 
     def _after_batch(self) -> None:
         self._set_timer()
         for wake in self._watchers:
             guarded(wake)
+        self._let_users_in()
         if self._idle_waiters:
             self._on_idle()
 
@@ -376,6 +391,12 @@ class LiveTradingEngine(Surface):
         if self._inbox:
             self._inbox.work()
         self._release_idle()
+        self._name_who_holds_up()
+
+    def _name_who_holds_up(self) -> None:
+        self._held_up = self._held_up + 1 if self._idle_waiters else 0
+        if self._held_up == HELD_UP:
+            _log.warning("the recording waits for %s", self._steps.who_works(self._users) or "answers on their way")
 
     def _watch_clocks(self) -> None:
         """A machine that slept, or whose time was set. Set back, the engine's own clock goes on regardless."""
@@ -416,22 +437,27 @@ class LiveTradingEngine(Surface):
 
     def _on_idle(self) -> None:
         """Somebody may have become idle; from any thread."""
-        if self._idle_waiters:
+        if self._idle_waiters or self._lock_step:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._release_idle)
 
+    def _let_users_in(self) -> None:
+        """In lock-step: the turn of user code, once nothing is left to do here."""
+        if self._lock_step and not self._inbox and (not self._outbox or self._outbox.fault):
+            for user in self._users:
+                user.let_in()
+
     def _is_idle(self) -> bool:
-        """Lock-step may go on: each reader asks for its next tick, or waits for an answer that a tick must bring."""
-        if self._inbox or self._outbox:
+        """Lock-step may go on."""
+        if self._inbox or self._outbox or self.stream.hub.pending:
             return False
-        busy = self.stream.hub.busy()
-        if self.stream.hub.pending or not self._user.is_idle():
-            busy[self._user.ident] += 1
-        return not busy or busy <= self._answers.awaited()
+        return self._steps.is_idle(self._users)
 
     def _release_idle(self) -> None:
+        self._let_users_in()
         if self._idle_waiters and self._is_idle():
             waiters, self._idle_waiters = self._idle_waiters, []
+            self._held_up = 0
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -456,6 +482,15 @@ class LiveTradingEngine(Surface):
 
     def all_quotes(self) -> tuple[list[Tick], View]:
         return self._read(lambda account: (_quotes(account), view_of(account)))
+
+    def join(self, reader: Reader[Any]) -> dict[str, Any]:
+        """Offers a reader of bars the ticks from now on; gives those of its symbol from before."""
+
+        def join(_: Account) -> dict[str, Any]:
+            self.stream.hub.join(reader)
+            return self._ticklog.copy(reader.symbol or "")
+
+        return self._read(join)
 
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
@@ -499,24 +534,35 @@ class LiveTradingEngine(Surface):
         self._inbox.post(follow)
         return following
 
-    # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── user code ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def on_fill(self, callback: Callable[[Fill], object]) -> Callable[[Fill], object]:
-        """Calls `callback(fill)` after each fill is durable, on the thread for user code. Usable as a decorator."""
-        self._on_fill.add(callback)
-        return callback
+    def _make_user_thread(self, name: str) -> UserThread:
+        user = self._new_user_thread(f"livetrade-{self.name}-{name}", self._on_idle)
+        if self._lock_step:
+            user.hold()
+        self._users = (*(other for other in self._users if not other.has_stopped), user)
+        return user
 
-    def on_order(self, callback: Callable[[Order], object]) -> Callable[[Order], object]:
-        """Calls `callback(order)` after each change of an order is durable. Usable as a decorator."""
-        self._on_order.add(callback)
-        return callback
+    def _own_user_thread(self, name: str) -> UserThread:
+        return self._make_user_thread(name)
 
-    def _dispatch_ticks(self) -> None:
-        """On the thread for user code: the ticks that wait for callbacks."""
-        hub = self.stream.hub
-        while (tick := hub.taken()) is not None:
-            for callback in hub.callbacks:
-                guarded(callback, tick)
+    def _strategy_failed(self, name: str, error: BaseException) -> None:
+        with contextlib.suppress(EngineClosedError):
+            message = f"the strategy {name} failed: {error!r}"
+            self._inbox.post(partial(self._alarm, STRATEGY_FAILED, message))
+
+    def _alarm(self, kind: str, message: str) -> None:
+        self._take(ev.BlockOpening(self.now_ns(), kind, alarm=message))
+
+    async def _sleep(self, seconds: float) -> None:
+        due_ns = self.now_ns() + round(seconds * 1e9)
+        if self._recorded:
+            await self._sleepers.until(due_ns)
+            return
+        await asyncio.sleep(seconds)
+        left_ns = due_ns - self.now_ns()
+        if left_ns > 0:  # the engine's clock waits for the wall clock now and then
+            await self._sleep(left_ns / 1e9)
 
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -603,7 +649,8 @@ class LiveTradingEngine(Surface):
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def close(self) -> None:
-        """Stops the feed and the thread. Reads still answer; commands raise `EngineClosedError`. May be called again.
+        """Cancels the strategies, which get a moment to clean up, and stops the feed and the thread. Reads still
+        answer; commands raise `EngineClosedError`. May be called again.
 
         Positions and stops that nothing saved are named in a `RuntimeWarning`: nobody watches them any more.
         """
@@ -613,6 +660,7 @@ class LiveTradingEngine(Surface):
             self._closed.wait(CLOSE_SECONDS)
             return
         try:
+            self._end_strategies()
             self._inbox.close(EngineClosedError(f"the engine {self.name!r} is closed; make a new one"))
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
@@ -621,10 +669,21 @@ class LiveTradingEngine(Surface):
             self.stream.detach(self, _quotes(self.account))
             registry.forget(self)
             self._closed.set()
-        self._user.stop(CLOSE_SECONDS / 3)
+        for user in self._users:
+            user.stop(CLOSE_SECONDS / 3)
         if get_ident() != self._thread.ident:
             self._thread.join(CLOSE_SECONDS / 3)
         self._let_go()
+
+    def _end_strategies(self) -> None:
+        for user in self._users:
+            user.free()
+        seconds = CLOSE_SECONDS / 3 if get_ident() != self._thread.ident else 0
+        stubborn = self._strategies.close(seconds)
+        if stubborn:
+            _log.warning(
+                "engine %s was closed while %s ran on: canceled, and not ended", self.name, ", ".join(stubborn)
+            )
 
     async def _shut_down(self) -> None:
         try:
@@ -729,7 +788,7 @@ class FeedSink:
         self._engine._take(ev.QuoteLost(self._engine.now_ns() + 1, symbol, reason))
 
     def alarm(self, message: str) -> None:
-        self._engine._take(ev.BlockOpening(self._engine.now_ns(), "feed", alarm=message))
+        self._engine._alarm("feed", message)
 
     async def idle(self) -> None:
         await self._engine.idle()

@@ -21,6 +21,7 @@ from livetrade.columns import (
     repeated_text,
     text_column,
 )
+from livetrade.context import MANUAL, StrategyInfo
 from livetrade.core.history import Text
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
@@ -30,8 +31,10 @@ from livetrade.core.kinds import (
     OrderStatus,
     OrderType,
     PriceSource,
+    Process,
     Product,
     Source,
+    StrategyState,
     TimeInForce,
 )
 from livetrade.core.numbers import at, money, percent_raw, to_decimal
@@ -157,6 +160,14 @@ _ROUND_TRIPS: Schema = {
     "mae": "number",
     "mfe": "number",
     "exit_source": Source,
+}
+_STRATEGIES: Schema = {
+    "where": Process,
+    "state": StrategyState,
+    "started_at": "time",
+    "error": "text",
+    "orders": "count",
+    "total_pnl": "number",
 }
 _TICKS: Schema = {"symbol": "text", "bid": "number", "ask": "number", "last": "number", "volume": "number"}
 _QUOTES: Schema = {
@@ -322,6 +333,30 @@ def round_trips(
     return Maker(view, exact, rows).frame(_ROUND_TRIPS, columns, index=None)
 
 
+def strategies(
+    infos: Iterable[StrategyInfo], orders: Text, pnl: Mapping[str, int], view: View, *, exact: Exact = False
+) -> "pd.DataFrame":
+    """A row for each strategy that was started, and for each other one that has orders or a book.
+
+    orders: whose each order is; pnl: raw money by strategy.
+    """
+    import numpy as np
+
+    started = {info.name: info for info in infos}
+    counts = dict(zip(orders.distinct, np.bincount(orders.codes, minlength=orders.count).tolist(), strict=True))
+    names = [name for name in {**started, **counts, **pnl} if name != MANUAL]
+    columns = {
+        "name": names,
+        "where": [started[name].where if name in started else "" for name in names],
+        "state": [started[name].state if name in started else "" for name in names],
+        "started_at": [instant(started[name].started_at, view) if name in started else 0 for name in names],
+        "error": [started[name].error if name in started else "" for name in names],
+        "orders": [counts.get(name, 0) for name in names],
+        "total_pnl": money_column(pnl.get(name, 0) for name in names),
+    }
+    return Maker(view, exact).frame(_STRATEGIES, columns, index="name")
+
+
 def ticks(
     columns: Columns, instrument: Instrument, view: View, where: Where = EVERYTHING, *, exact: Exact = False
 ) -> "pd.DataFrame":
@@ -363,8 +398,9 @@ def bars(
 ) -> "pd.DataFrame":
     """Open, high, low and close of the price (last, else mid), and the volume traded; columns as `ticks` takes them.
 
-    Labelled and closed on the left, aligned to each midnight in the view's zone, empty ones skipped. volume: what the
-    session's volume grew by (a smaller one is another session, from 0); NaN while nothing is known of it.
+    The rule is that of `core.bars`: labelled and closed on the left, aligned to each midnight in the view's zone, empty
+    ones skipped. volume: what the session's volume grew by (a smaller one is another session, from 0); NaN while
+    nothing is known of it. A tick with a time before that of an earlier one counts at the later time.
     """
     import numpy as np
     import pandas as pd
@@ -397,14 +433,13 @@ def _prices(columns: Columns) -> tuple[Any, Any, Any]:
     if any((prices > _LARGE).any() for prices in (bid, ask, last)):
         bid, ask, last = (prices.astype(object) for prices in (bid, ask, last))
     twice = np.where(last > 0, 2 * last, np.where((bid > 0) & (ask > 0), bid + ask, 0))
-    order = np.argsort(times, kind="stable")
-    order = order[twice[order] > 0]
+    order = np.flatnonzero(twice > 0)
     volume = volume[order]
     known = np.flatnonzero(volume >= 0)
     before, now = volume[known[:-1]], volume[known[1:]]
     traded = np.full(len(order), -1)
     traded[known[1:]] = np.where(now < before, now, now - before)
-    return times[order], twice[order], traded
+    return np.maximum.accumulate(times[order]), twice[order], traded
 
 
 def _labels(times: "pd.DatetimeIndex", offset: Any) -> "Array":
@@ -414,6 +449,8 @@ def _labels(times: "pd.DatetimeIndex", offset: Any) -> "Array":
 
     if isinstance(offset, pd.offsets.Tick) and offset.nanos <= _DAY:
         midnight = times.normalize().astype("int64").to_numpy()
+        if offset.nanos == _DAY:
+            return np.asarray(midnight)
         since = times.astype("int64").to_numpy() - midnight
         return np.asarray(midnight + since // offset.nanos * offset.nanos)
     sizes = pd.Series(0, index=times).resample(offset, closed="left", label="left").count()
@@ -481,6 +518,18 @@ def instant(value: Any, view: View, what: str = "time") -> int:
         raise OrderError(
             f"{what} must be 'today', a date, a datetime or text such as '2025-01-31 09:15', not {value!r}"
         ) from None
+
+
+def fixed_ns(freq: Any) -> int:
+    """Nanoseconds of a frequency that is of one length, a day at the most. Raises `OrderError` for any other."""
+    import pandas as pd
+
+    offset = _offset(freq)
+    if isinstance(offset, pd.offsets.Tick) and offset.nanos <= _DAY:
+        return int(offset.nanos)
+    if isinstance(offset, pd.offsets.Day) and offset.n == 1:
+        return _DAY
+    raise OrderError(f"bars of a stream are of a fixed length up to a day, such as '15min' or '1D', not {freq!r}")
 
 
 def _offset(freq: Any) -> Any:

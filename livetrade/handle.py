@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
-T = TypeVar("T")
+from livetrade.context import flow
+from livetrade.userloop import user_loop
 
-flow: ContextVar[object | None] = ContextVar("livetrade_flow", default=None)
-"""Who waits: a task that reads ticks and the tasks it makes share one token; anybody else is known by the thread."""
+T = TypeVar("T")
 
 
 class Handle(Generic[T]):
@@ -28,6 +28,7 @@ class Handle(Generic[T]):
         self._forbidden_thread: int | None = None
         self._waiters: list[object] = []
         self._on_wait: Callable[[], None] | None = None
+        self._home = user_loop()
 
     def bind(self, thread: int | None, on_wait: Callable[[], None]) -> None:
         """Names the thread that must not wait (the engine's own would wait for itself), and who hears of a wait."""
@@ -44,42 +45,48 @@ class Handle(Generic[T]):
         """
         if self._forbidden_thread == get_ident() and not self._future.done():
             raise RuntimeError("the engine's own thread cannot wait for its own answer")
-        with self._waiting():
+        loop = user_loop()
+        blocked = loop.blocked_on(self._future) if loop is not None else nullcontext()
+        with blocked, self._waiting(get_ident()):
             return self._future.result(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
 
     def __await__(self) -> Generator[Any, None, T]:
-        with self._waiting():
+        with self._waiting(None if flow.get() else asyncio.current_task()):
             return (yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__())
 
     @property
     def awaited_by(self) -> tuple[object, ...]:
-        """Who waits for the answer now: tokens of `flow`, or identifiers of threads."""
+        """Who waits for the answer now: flows, threads that are blocked (by their identifiers), tasks of no flow."""
         return tuple(self._waiters)
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        token = flow.get()
-        who = get_ident() if token is None else token
-        self._waiters.append(who)
+    def _waiting(self, by: object) -> Iterator[None]:
+        who = [waiter for waiter in (flow.get(), by) if waiter is not None]
+        self._waiters += who
         try:
             if self._on_wait is not None:
                 self._on_wait()
             yield
         finally:
-            self._waiters.remove(who)
+            for waiter in who:
+                self._waiters.remove(waiter)
 
     def resolve(self, answer: T) -> None:
         """Gives the answer; the first one counts."""
-        try:
-            self._future.set_result(answer)
-        except InvalidStateError:
-            return
+        self._tell(partial(self._future.set_result, answer))
 
     def fail(self, error: BaseException) -> None:
-        try:
-            self._future.set_exception(error)
-        except InvalidStateError:
-            return
+        self._tell(partial(self._future.set_exception, error))
+
+    def _tell(self, settle: Callable[[], None]) -> None:
+        def tell() -> None:
+            with suppress(InvalidStateError):
+                settle()
+
+        if self._home is None:
+            tell()
+        else:
+            self._home.deliver(tell, self._future)
 
     def __repr__(self) -> str:
         if not self._future.done():

@@ -21,6 +21,8 @@ from livetrade.usercode import Callbacks, guarded
 STALLED_BEATS = 40
 """A commit that is not done after so many beats of the engine (2 s) means that the disk does not answer. Beats and not
 seconds: a process that was stopped for a while blames nobody."""
+STRATEGY_FAILED = "strategy"
+"""The kind of an alarm that is in the log already, with its traceback."""
 UNAVAILABLE = "Journal unavailable"
 MUTE = "its disk does not answer"
 
@@ -191,7 +193,7 @@ class Outbox:
         for event in step.events:
             if isinstance(event, ev.Submit | ev.Modify | ev.Cancel):
                 self._request(event)
-            elif isinstance(event, ev.Alarm):
+            elif isinstance(event, ev.Alarm) and event.kind != STRATEGY_FAILED:
                 _log.warning("%s: %s", event.kind, event.message)
 
     def _answer_all(self) -> None:

@@ -80,12 +80,15 @@ LABELS: dict[str, Callable[[Book], str]] = {
 }
 
 
-def position_rows(account: Account, label: Callable[[Book], str]) -> list[tuple[str, Product, Position]]:
-    """(strategy, product, position) for each group of books in a symbol that share a label."""
+def position_rows(
+    account: Account, label: Callable[[Book], str], strategy: str | None = None
+) -> list[tuple[str, Product, Position]]:
+    """(strategy, product, position) for each group of books in a symbol that share a label: those of one strategy, or
+    all."""
     rows: list[tuple[str, Product, Position]] = []
     for _, market in sorted(account.markets.items()):
         groups: dict[str, list[Book]] = {}
-        for book in market.books:
+        for book in _books_of(market, strategy):
             groups.setdefault(label(book), []).append(book)
         for books in groups.values():
             position = _position_of(account, market.instrument, market, books)
@@ -93,8 +96,14 @@ def position_rows(account: Account, label: Callable[[Book], str]) -> list[tuple[
     return rows
 
 
-def position(account: Account, item: Instrument, market: Market | None) -> Position:
-    return _position_of(account, item, market, market.books if market else [])
+def position(account: Account, item: Instrument, strategy: str | None = None) -> Position:
+    """What one strategy holds of a symbol, or all together."""
+    market = account.markets.get(item.symbol)
+    return _position_of(account, item, market, _books_of(market, strategy) if market else [])
+
+
+def _books_of(market: Market, strategy: str | None) -> list[Book]:
+    return [book for book in market.books if strategy in (None, book.strategy)]
 
 
 def _position_of(account: Account, item: Instrument, market: Market | None, books: Sequence[Book]) -> Position:
@@ -162,8 +171,11 @@ def _by_date(account: Account) -> dict[Any, int]:
     return {day: following - base for (day, base), (_, following) in pairwise(bases)}
 
 
+by_strategy = _by_book(lambda book: book.strategy)
+"""Total P&L of each strategy that has a book, in raw money."""
+
 PARTS: dict[str, Callable[[Account], dict[Any, int]]] = {
-    "strategy": _by_book(lambda book: book.strategy),
+    "strategy": by_strategy,
     "tag": _by_tag,
     "symbol": _by_book(lambda book: book.symbol),
     "date": _by_date,

@@ -48,7 +48,8 @@ class Sink(Protocol):
         """Something that a person should look at; it goes into `health()["alarms"]` and the journal."""
 
     async def idle(self) -> None:
-        """Returns when everything posted was handled and every lock-step reader asks for its next tick."""
+        """Returns when everything posted was handled, and all user code waits for the next tick. A feed that awaits
+        this says so by a `lock_step` that is True: answers and callbacks then come in turns (`livetrade.userloop`)."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ thread.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from livetrade import files, frames, portfolio
 from livetrade.columns import Exact, View
+from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
@@ -53,11 +54,15 @@ class Reads(ABC):
         symbol: str | None = None,
         exact: Exact = False,
     ) -> "pd.DataFrame":
-        """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`."""
+        """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`.
+
+        Within a strategy: what it holds itself; `by="strategy"` shows everybody's there too.
+        """
         label = portfolio.LABELS.get(by)
         if label is None:
             raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
-        rows, view = self._read(lambda account: (portfolio.position_rows(account, label), view_of(account)))
+        whose = None if by == "strategy" else _own_book()
+        rows, view = self._read(lambda account: (portfolio.position_rows(account, label, whose), view_of(account)))
         kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
         return frames.positions(kept, view, by=by, exact=exact)
 
@@ -114,6 +119,26 @@ class Reads(ABC):
         fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
         return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
 
+    def strategies(self, *, exact: Exact = False) -> "pd.DataFrame":
+        """One row a strategy, by name: where (KERNEL or DESK), state, started_at, error, orders (how many are in its
+        book, those of its exits included), total_pnl.
+
+        One that the account knows from before, and that was not started since, has neither where nor state.
+        """
+        infos = self._strategy_infos()
+        strategies, pnl, view = self._read(
+            lambda account: (
+                account.order_history.strategies(),
+                portfolio.by_strategy(account),
+                view_of(account),
+            )
+        )
+        return frames.strategies(infos, strategies, pnl, view, exact=exact)
+
+    def _strategy_infos(self) -> Sequence[StrategyInfo]:
+        """Those that were started here."""
+        return ()
+
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
 
@@ -132,9 +157,9 @@ class Reads(ABC):
     # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def position(self, symbol: str) -> Position:
-        """What is held of a symbol; never None, falsy when flat."""
-        item = self._instrument(symbol)
-        return self._read(lambda account: portfolio.position(account, item, account.markets.get(item.symbol)))
+        """What is held of a symbol; never None, falsy when flat. Within a strategy: what it holds itself."""
+        item, whose = self._instrument(symbol), _own_book()
+        return self._read(lambda account: portfolio.position(account, item, whose))
 
     def order(self, client_order_id: str) -> Order | None:
         """An order by its id, as it stands; None when there is none."""
@@ -160,6 +185,12 @@ class Reads(ABC):
         parts = self._read(portfolio.PARTS[by])
         decimals = {key: money(raw) for key, raw in parts.items()}
         return frames.series(decimals, "total_pnl", index=by, exact=exact)
+
+
+def _own_book() -> str | None:
+    """Whose positions the caller means: a strategy its own, a person everybody's."""
+    strategy = current_strategy.get()
+    return None if strategy == MANUAL else strategy
 
 
 def view_of(account: Account) -> View:

@@ -5,32 +5,28 @@ no further. The account merges them (`core.quotes`). Readers get ticks through b
 the oldest and is told how many (`tick.missed`), and never holds up anybody else.
 """
 
-import asyncio
 import contextlib
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from threading import RLock
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Protocol, Self
-from weakref import WeakSet, ref
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from livetrade import frames
 from livetrade.columns import Exact, View
+from livetrade.core.bars import BarBuilder
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
 from livetrade.core.numbers import MAX_RAW, Number
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, JournalError, LiveTradeError, OrderError, PriceError
-from livetrade.handle import flow
+from livetrade.readers import BarReader, Reader, TickHub, TickReader
 
 if TYPE_CHECKING:
     import pandas as pd
-
-QUEUE_LENGTH = 1_000
-"""How many ticks a slow reader may be behind before the oldest are dropped and counted."""
 
 
 class Owner(Protocol):
@@ -46,6 +42,9 @@ class Owner(Protocol):
 
     def all_quotes(self) -> tuple[list[Tick], View]:
         """The merged quote of each symbol that has one, and when they were looked at."""
+
+    def join(self, reader: Reader[Any]) -> Mapping[str, Sequence[int]]:
+        """Offers a reader the ticks from now on; gives those of its symbol from before, in columns."""
 
 
 class LivePriceStream:
@@ -210,7 +209,31 @@ class LivePriceStream:
 
     def ticks(self, symbol: str | None = None) -> "TickReader":
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
-        return self.hub.reader(None if symbol is None else check_symbol(symbol))
+        return self.hub.join(TickReader(self.hub, None if symbol is None else check_symbol(symbol)))
+
+    def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> BarReader:
+        """An async iterator over the bars of a symbol, each once it is complete; it ends with the engine.
+
+        freq: a pandas frequency of a fixed length up to a day ("1min", "15min", "1D"), or seconds. warmup: first the
+        last so many complete bars of the ticks that the engine still knows, or as many as there are.
+
+        A bar is complete with the symbol's first tick at or past its end, live and recorded alike: so it is for ever
+        what `engine.bars` shows. The bar that is open now comes whole. Raises `OrderError` for a wrong symbol, freq or
+        warmup.
+        """
+        item = self.instrument(symbol)
+        builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)
+        if type(warmup) is not int or warmup < 0:
+            raise OrderError(f"warmup is a number of bars, not {warmup!r}")
+        reader = BarReader(self.hub, item.symbol, builder)
+        owner = self._owner
+        if owner is None:
+            known = None
+            self.hub.join(reader)
+        else:
+            known = owner.join(reader)
+        reader.begin(builder.seeded(known, warmup) if known else [])
+        return reader
 
     def on_tick(self, callback: Callable[[Tick], object]) -> Callable[[Tick], object]:
         """Calls `callback(tick)` for ticks from now on, on the engine's thread for user code. Usable as a decorator.
@@ -273,259 +296,3 @@ def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:
         return int(aware.timestamp()) * 1_000_000_000 + aware.microsecond * 1_000
     except (ValueError, OverflowError):  # pandas' NaT is a datetime too
         raise OrderError(f"time is not a date and time: {time!r}") from None
-
-
-# ── readers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class TickHub:
-    """Who wants ticks. `publish` runs on the engine's thread and costs nothing while nobody does."""
-
-    def __init__(self) -> None:
-        self.active = False
-        self._readers: tuple[ref[TickReader], ...] = ()
-        self._callbacks: dict[object, Callable[[Tick], object]] = {}
-        self._taps: tuple[Callable[[Tick], None], ...] = ()
-        self._lock = RLock()  # a reader may be collected, and forgotten, anywhere
-        self._followed: WeakSet[asyncio.Task[Any]] = WeakSet()
-        self._closed = False
-        self.dispatch: Callable[[], None] | None = None
-        """Set by the engine: starts the thread for user code, which then drains `pending`."""
-        self.on_idle: Callable[[], None] | None = None
-        self.pending: deque[Tick] = deque()
-        self.missed = 0
-
-    def reader(self, symbol: str | None) -> "TickReader":
-        reader = TickReader(self, symbol)
-        with self._lock:
-            if self._closed:
-                reader.end()
-            else:
-                self._readers = (*self._readers, ref(reader))
-                self.active = True
-        return reader
-
-    def tap(self, take: Callable[[Tick], None]) -> Callable[[], None]:
-        """Hands every tick to `take` on the engine's thread, which must not wait; gives back what ends it."""
-        with self._lock:
-            self._taps = (*self._taps, take)
-            self.active = True
-
-        def untap() -> None:
-            with self._lock:
-                self._taps = tuple(other for other in self._taps if other is not take)
-                self._look()
-
-        return untap
-
-    def _look(self) -> None:
-        self.active = bool(self._readers or self._callbacks or self._taps)
-
-    def forget(self, reader: "TickReader") -> None:
-        with self._lock:
-            self._readers = tuple(other for other in self._readers if other() not in (None, reader))
-            self._look()
-        self.notify_idle()
-
-    def call(self, callback: Callable[[Tick], object]) -> None:
-        with self._lock:
-            self._callbacks[callback_key(callback)] = callback
-            self.active = True
-
-    @property
-    def callbacks(self) -> tuple[Callable[[Tick], object], ...]:
-        return tuple(self._callbacks.values())
-
-    def publish(self, tick: Tick) -> None:
-        for take in self._taps:
-            take(tick)
-        for known in self._readers:
-            reader = known()
-            if reader is not None and reader.symbol in (None, tick.symbol):
-                reader.offer(tick)
-        if self._callbacks and self.dispatch is not None:
-            if len(self.pending) >= QUEUE_LENGTH:
-                self.pending.popleft()
-                self.missed += 1
-            self.pending.append(tick)
-            if len(self.pending) == 1:  # else whoever takes the tick before takes this one too
-                self.dispatch()
-
-    def taken(self) -> Tick | None:
-        """The next tick for callbacks, on the thread for user code."""
-        try:
-            tick = self.pending.popleft()
-        except IndexError:
-            return None
-        missed = self.missed
-        if not missed:
-            return tick
-        self.missed -= missed
-        return tick.conflated(missed)
-
-    def _all(self) -> "list[TickReader]":
-        return [reader for reader in (known() for known in self._readers) if reader is not None]
-
-    def behind(self) -> int:
-        """How many ticks the slowest reader is behind."""
-        return max([len(self.pending), *(reader.behind for reader in self._all())])
-
-    def busy(self) -> Counter[object]:
-        """By flow: how many readers have ticks to take, or work on one. One whose task asks another reader does not."""
-        readers = self._all()
-        asking = {reader.task for reader in readers if reader.is_asking}
-        return Counter(reader.flow for reader in readers if not (reader.is_waiting or reader.task in asking))
-
-    def follow(self, task: "asyncio.Task[Any]") -> None:
-        """Hears of the end of a task that reads, on its loop."""
-        if task not in self._followed:
-            self._followed.add(task)
-            task.add_done_callback(self._task_ended)
-
-    def _task_ended(self, _: "asyncio.Task[Any]") -> None:
-        self.notify_idle()
-
-    def notify_idle(self) -> None:
-        if self.on_idle is not None:
-            self.on_idle()
-
-    def open(self) -> None:
-        self._closed = False
-
-    def end_readers(self) -> None:
-        """No more ticks for those who read now: the recording is over."""
-        with self._lock:
-            readers, self._readers = self._all(), ()
-            self._look()
-        for reader in readers:
-            reader.end()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self.pending.clear()
-            self.missed = 0
-            self.dispatch = self.on_idle = None
-        self.end_readers()
-
-
-def callback_key(callback: Callable[..., object]) -> object:
-    """What a callback is known by: its name, so that a re-run cell replaces it; itself where it has none of its own."""
-    name = getattr(callback, "__qualname__", "")
-    return (
-        (callback.__module__, name) if name and "<" not in name and not hasattr(callback, "__self__") else id(callback)
-    )
-
-
-class TickReader(AsyncIterator[Tick]):
-    """An async iterator of ticks with a bounded queue. Iterate it in one task; it ends when the engine closes."""
-
-    def __init__(self, hub: TickHub, symbol: str | None) -> None:
-        self.symbol = symbol
-        self._hub = hub
-        self._queue: deque[Tick] = deque()
-        self._missed = 0
-        self._ended = False
-        self._lock = RLock()
-        self.task: asyncio.Task[Any] | None = None
-        """Who asked last."""
-        self.flow: object = object()
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-
-    @property
-    def behind(self) -> int:
-        return len(self._queue)
-
-    @property
-    def is_asking(self) -> bool:
-        """Its task is suspended here until the next tick."""
-        return self._waiter is not None and not self._queue
-
-    @property
-    def is_waiting(self) -> bool:
-        """Nothing is to be expected of it before the next tick: it asks for that, has none to take yet, or its task
-        has failed."""
-        with self._lock:
-            if self._ended or self.is_asking:
-                return True
-            return not self._queue if self.task is None else _is_gone(self.task)
-
-    def offer(self, tick: Tick) -> None:
-        """One more tick, from the engine's thread."""
-        with self._lock:
-            if len(self._queue) >= QUEUE_LENGTH:
-                self._queue.popleft()
-                self._missed += 1
-            self._queue.append(tick)
-            self._wake()
-
-    def end(self) -> None:
-        with self._lock:
-            self._ended = True
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None:
-            loop, future = self._waiter
-            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_finish, future)
-                self._waiter = None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Tick:
-        self._asked_by(asyncio.current_task())
-        while True:
-            with self._lock:
-                if self._queue:
-                    self._waiter = None
-                    return self._take()
-                if self._ended:
-                    raise StopAsyncIteration
-                loop = asyncio.get_running_loop()
-                future = loop.create_future()
-                self._waiter = (loop, future)
-            self._hub.notify_idle()
-            try:
-                await future
-            except asyncio.CancelledError:
-                with self._lock:
-                    self._waiter = None
-                raise
-
-    def _asked_by(self, task: "asyncio.Task[Any] | None") -> None:
-        if task is None or task is self.task:
-            return
-        token = flow.get()
-        if token is None:
-            token = object()
-            flow.set(token)
-        self.task, self.flow = task, token
-        self._hub.follow(task)
-
-    def _take(self) -> Tick:
-        tick = self._queue.popleft()
-        if self._missed:
-            tick, self._missed = tick.conflated(self._missed), 0
-        return tick
-
-    async def aclose(self) -> None:
-        """Ends the subscription."""
-        self.end()
-        self._hub.forget(self)
-
-    def __del__(self) -> None:
-        self._hub.forget(self)
-
-
-def _is_gone(task: "asyncio.Task[Any]") -> bool:
-    """It was cancelled or failed (which is looked at without retrieving the exception: it is still to be told), or its
-    loop is closed."""
-    ended = task.done() and (task.cancelled() or getattr(task, "_exception", None) is not None)
-    return ended or task.get_loop().is_closed()
-
-
-def _finish(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

@@ -5,15 +5,16 @@ An engine in this process and one that is attached to over a socket differ in tw
 it was made.
 """
 
+import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from livetrade import portfolio
+from livetrade.context import MANUAL, StrategyInfo, current_source, current_strategy
 from livetrade.core import events as ev
 from livetrade.core.exits import check_terms
 from livetrade.core.instruments import Instrument
@@ -23,15 +24,17 @@ from livetrade.core.kinds import (
     OrderSide,
     OrderStatus,
     OrderType,
+    Process,
     Product,
     Source,
     TimeInForce,
 )
 from livetrade.core.numbers import Number, money_raw
-from livetrade.core.values import ExitTerm, Order
+from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.reads import Reads
+from livetrade.strategies import START_TAKES, Strategies, Strategy, StrategyHandle, call_of, name_of
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
     MarketTerms,
@@ -47,27 +50,12 @@ from livetrade.terms import (
     spelled_out,
     text,
 )
+from livetrade.usercode import TICKS_AT_ONCE, Callbacks, UserThread, guarded
 
 if TYPE_CHECKING:
     from livetrade.panel import Panel, PanelSource
 
 NOT_CONFIRMED = "Not confirmed"
-MANUAL = "manual"
-current_strategy: ContextVar[str] = ContextVar("livetrade_strategy", default=MANUAL)
-"""Whose orders these are: the strategy that is running, or `manual` for what a person does."""
-current_source: ContextVar[Source | None] = ContextVar("livetrade_source", default=None)
-"""Where orders come from, if neither from a person's own call nor from a strategy."""
-
-
-@contextmanager
-def acting_as(strategy: str, source: Source | None = None) -> Iterator[None]:
-    """What is ordered meanwhile is of this strategy, and came from there."""
-    was, came = current_strategy.set(strategy), current_source.set(source)
-    try:
-        yield
-    finally:
-        current_source.reset(came)
-        current_strategy.reset(was)
 
 
 class OrderResult(NamedTuple):
@@ -111,9 +99,16 @@ class Surface(Reads):
 
     name: str
     stream: LivePriceStream
+    process = Process.KERNEL
+    """Where the strategies that are started here run."""
+    _user: UserThread
+    """What runs callbacks and strategies; made by each engine, as are these:"""
+    _on_fill: Callbacks
+    _on_order: Callbacks
 
     def __init__(self) -> None:
         self._panels: dict[tuple[tuple[str, ...] | None, float | None], Panel] = {}
+        self._strategies = Strategies(self, lambda: self._user, self._own_user_thread, self._strategy_failed)
 
     @abstractmethod
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
@@ -364,6 +359,84 @@ class Surface(Reads):
         handle: Handle[dict[str, Decimal]] = Handle("portfolio P&L")
         handle.resolve(self._read(portfolio.PortfolioPnl.of).as_dict())
         return handle
+
+    # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_fill(self, callback: Callable[[Fill], object]) -> Callable[[Fill], object]:
+        """Calls `callback(fill)` after each fill is durable, on the thread for user code. Usable as a decorator."""
+        self._on_fill.add(callback)
+        return callback
+
+    def on_order(self, callback: Callable[[Order], object]) -> Callable[[Order], object]:
+        """Calls `callback(order)` after each change of an order is durable. Usable as a decorator."""
+        self._on_order.add(callback)
+        return callback
+
+    def _dispatch_ticks(self) -> None:
+        """On the thread for user code: the ticks that wait for callbacks, some at a time, for strategies wait too."""
+        hub = self.stream.hub
+        for _ in range(TICKS_AT_ONCE):
+            tick = hub.taken()
+            if tick is None:
+                return
+            for callback in hub.callbacks:
+                guarded(callback, tick)
+        self._user.soon(self._dispatch_ticks)
+
+    # ── strategies ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(
+        self,
+        strategy: Strategy,
+        /,
+        *args: Any,
+        name: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        thread: bool = False,
+        **parameters: Any,
+    ) -> StrategyHandle:
+        """Runs a strategy, `async def f(engine, ...)`, from now on; gives its handle.
+
+        Its arguments are those of the function after `engine`; one that is called `name`, `params` or `thread` goes
+        into `params={...}`. name: the function's own unless given; it names the book that the strategy trades in, and
+        only one of a name may run. One that is over may be started again and goes on with its book. thread: True gives
+        it a thread of its own; else it shares one with the other strategies and the callbacks, and must not block that
+        for long. Tasks and callbacks that it makes end with it.
+
+        Raises `OrderError` for what is no async function, arguments that do not fit it, or a name that is in use.
+        """
+        given = {"name": name, "params": params, "thread": thread or None}
+        taken = [word for word in START_TAKES if given[word] is not None]
+        call = call_of(strategy, self, args, parameters, params, taken)
+        return self._strategies.start(name_of(strategy) if name is None else name, call, alone=bool(thread))
+
+    def strategy(self, name: str) -> StrategyHandle | None:
+        """The handle of a strategy that was started here, by its name; None when there is none."""
+        return self._strategies.get(name)
+
+    def sleep(self, seconds: float | timedelta) -> Awaitable[None]:
+        """`await engine.sleep(60)`: waits for so many seconds (or a `timedelta`) of the engine's time.
+
+        On a recording it ends at the first tick at or after that time; a strategy that sleeps beyond the recording's
+        end is over. Raises `OrderError` for a wrong duration.
+        """
+        wanted = duration(seconds, "seconds")
+        if wanted is None:
+            raise OrderError("sleep needs a number of seconds, or a timedelta")
+        return self._sleep(wanted)
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def _own_user_thread(self, name: str) -> UserThread:
+        """A thread for one strategy alone."""
+        return UserThread(f"livetrade-{self.name}-{name}", self._user.on_idle)
+
+    def _strategy_failed(self, name: str, error: BaseException) -> None:
+        """A strategy has raised; it was logged."""
+
+    def _strategy_infos(self) -> Sequence[StrategyInfo]:
+        return self._strategies.infos(self.process)
 
     # ── the panel ────────────────────────────────────────────────────────────────────────────────────────────────────
 

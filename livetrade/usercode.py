@@ -1,86 +1,187 @@
-"""Where user code runs: callbacks on one thread of their own, so that none of them delays a stop."""
+"""Where user code runs: callbacks and strategies on one thread of their own, so that none of them delays a stop."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from threading import Event, Lock, Thread, get_ident
 from time import perf_counter
 from typing import Any
 
-from livetrade.stream import callback_key
+from livetrade.context import as_registered, at_end
+from livetrade.readers import callback_key
+from livetrade.userloop import UserLoop
 
 SLOW_CALLBACK = 0.05
 """A callback that takes longer, in seconds, is named in the log."""
+TICKS_AT_ONCE = 8
+"""So many ticks are handed to callbacks before others have their turn."""
+LAST_WORDS = 0.2
+"""Seconds for tasks that are left when the thread ends."""
 
 _log = logging.getLogger("livetrade")
 
 
 class UserThread:
-    """One thread for user code, started when the first job is due. Jobs run in order."""
+    """One thread for user code, started when it is first needed.
+
+    Strategies are tasks of its asyncio loop. Jobs (callbacks) run in order between two rounds of the loop and not
+    within it, so that a callback may call `asyncio.run`.
+    """
 
     def __init__(self, name: str, on_idle: Callable[[], None]) -> None:
-        self._name = name
-        self._on_idle = on_idle
+        self.name = name
+        self.on_idle = on_idle
         self._jobs: deque[Callable[[], None]] = deque()
-        self._unfinished = 0
         self._lock = Lock()
-        self._wake = Event()
         self._stopped = False
+        self._lock_step = False
         self._thread: Thread | None = None
+        self._loop: UserLoop | None = None
+
+    # ── what it runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def soon(self, job: Callable[[], None]) -> None:
+        """Runs a job, after those that wait already."""
+        self.loop().deliver(partial(self._admit, job))
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Calls something within its loop."""
+        with suppress(RuntimeError):  # it is closed: nothing runs any more
+            self.loop().call_soon_threadsafe(callback)
+
+    def loop(self) -> UserLoop:
+        """Its loop, for the tasks of strategies; starts the thread."""
         with self._lock:
-            self._unfinished += 1
-            self._jobs.append(job)
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name=self._name, daemon=True)
+            if self._loop is None:
+                self._loop = UserLoop(self.on_idle)
+                if self._lock_step:
+                    self._loop.hold()
+                self._thread = Thread(target=self._run, args=(self._loop,), name=self.name, daemon=True)
                 self._thread.start()
-        self._wake.set()
+            return self._loop
+
+    def _admit(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._jobs.append(job)
+            is_first = len(self._jobs) == 1
+        if self._loop is not None and is_first:  # else whoever runs that one sees this one too
+            with suppress(RuntimeError):  # it is closed: nothing runs any more
+                self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self, loop: UserLoop) -> None:
+        loop.belong_here()
+        try:
+            while not self._stopped:
+                for _ in range(len(self._jobs)):
+                    if not self._stopped:
+                        self._jobs.popleft()()
+                if self._jobs:
+                    loop.stop()  # after one round
+                self._run_loop(loop)
+        finally:
+            self._end(loop)
+
+    def _run_loop(self, loop: UserLoop) -> None:
+        try:
+            loop.run_forever()
+        except BaseException:  # noqa: BLE001  the user's code: sys.exit() in a task ends no other one
+            _log.exception("a task on the thread %s failed", self.name)
+
+    def _end(self, loop: UserLoop) -> None:
+        """Tasks that are left may clean up; those that will not end are dropped without a word."""
+        loop.stop()
+        loop.run_forever()  # what was posted last, the stop of this loop with it
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        with suppress(RuntimeError):
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=LAST_WORDS))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.set_exception_handler(lambda *_: None)
+        loop.close()
+
+    # ── whether it does ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def ident(self) -> int | None:
-        """The thread's identifier; None before its first job."""
+        """The thread's identifier; None before it is needed."""
         return self._thread.ident if self._thread is not None else None
 
     def is_idle(self) -> bool:
-        return not self._unfinished
+        """Nothing runs, and nothing waits to."""
+        return self._loop is None or self._stopped or (self._loop.rests and not self._jobs)
 
-    def _run(self) -> None:
-        while not self._stopped:
-            self._wake.wait()
-            self._wake.clear()
-            while self._jobs and not self._stopped:
-                self._jobs.popleft()()
-                with self._lock:
-                    self._unfinished -= 1
-                if not self._unfinished:
-                    self._on_idle()
+    def is_stuck(self) -> bool:
+        """Nothing goes on here without the engine's next step: no timer, no socket, no executor."""
+        return self.is_idle() and (self._loop is None or not self._loop.awaits_outside)
+
+    def runs(self, loop: object) -> bool:
+        """Is this its loop?"""
+        return loop is not None and loop is self._loop
+
+    @property
+    def has_stopped(self) -> bool:
+        return self._stopped
+
+    # ── lock-step ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def hold(self) -> None:
+        """From its beginning: what comes from other threads comes in by `let_in`."""
+        self._lock_step = True
+
+    def let_in(self) -> None:
+        """Its turn, if it rests: takes what waits for it. To be called by the engine's thread."""
+        if self._loop is not None:
+            self._loop.let_in()
+
+    # ── its end ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def free(self) -> None:
+        """Lock-step is over: what comes, comes in at once."""
+        with self._lock:
+            self._lock_step = False
+            if self._loop is not None:
+                with suppress(RuntimeError):
+                    self._loop.hold_no_more()
 
     def stop(self, seconds: float) -> None:
         """Ends the thread once the jobs that wait are done, or after `seconds`."""
-        thread = self._thread
-        if thread is None or thread.ident == get_ident():
+        self.free()
+        thread, loop = self._thread, self._loop
+        if thread is None or loop is None:
             self._stopped = True
             return
-        finished = Event()
-        self.soon(finished.set)
-        in_time = finished.wait(seconds)
+        if thread.ident != get_ident():
+            finished = Event()
+            self.soon(finished.set)
+            finished.wait(seconds)
         self._stopped = True
-        self._wake.set()
-        if in_time:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        if thread.ident != get_ident():
             thread.join(seconds)
 
 
 class Callbacks:
-    """Functions of one kind of value. One registered again under its name (a re-run cell) replaces itself."""
+    """Functions of one kind of value. One registered again under its name (a re-run cell) replaces itself; one that a
+    strategy registers trades for it, and ends with it."""
 
     def __init__(self, thread: UserThread) -> None:
         self._thread = thread
         self._functions: dict[object, Callable[[Any], object]] = {}
 
     def add(self, function: Callable[[Any], object]) -> None:
-        self._functions[callback_key(function)] = function
+        key, acting = callback_key(function), as_registered(function)
+        self._functions[key] = acting
+        at_end(partial(self._drop, key, acting))
+
+    def _drop(self, key: object, function: Callable[[Any], object]) -> None:
+        if self._functions.get(key) is function:
+            del self._functions[key]
 
     def __call__(self, value: object) -> None:
         for function in tuple(self._functions.values()):

@@ -18,7 +18,7 @@ import pytest
 
 import livetrade as lt
 from livetrade.core.ticks import Tick
-from livetrade.stream import QUEUE_LENGTH
+from livetrade.readers import QUEUE_LENGTH
 from tests.support import FREE, INFY, SBIN, quietly_close, quoted, soon, trading
 
 KOLKATA = ZoneInfo("Asia/Kolkata")

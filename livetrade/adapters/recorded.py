@@ -125,6 +125,11 @@ class RecordedFeed:
         """What it has ticks of."""
         return tuple(self._rows.symbols)
 
+    @property
+    def lock_step(self) -> bool:
+        """Does each tick wait for everybody who reads?"""
+        return self.speed is None
+
     def start_ns(self, zone: tzinfo) -> int:
         """The time of its first row, in integer nanoseconds UTC: where the engine's clock begins."""
         return self._rows.start_ns(zone)
@@ -190,6 +195,8 @@ class RecordedFeed:
         speed = self.speed
         origin: float | None = None  # when time zero of the recording would have been, by the loop's clock
         pause = clock() + SLICE
+        if speed is None:
+            await sink.idle()  # whoever was started before is where it takes its first tick
         for row in rows:
             if isinstance(row, str):
                 sink.quarantine(row)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import livetrade as lt
+from livetrade.cli.functions import function_named, parameters
+from livetrade.core.kinds import Process
 
 if TYPE_CHECKING:
     from livetrade.desk.desk import Desk
@@ -54,6 +56,13 @@ def serve(
     keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.", show_default=False)] = None,
     remote: Annotated[bool, typer.Option("--remote", help="Other machines may come, over TLS.")] = False,
     names: Annotated[str, typer.Option(help="Further host names of this desk, parted by commas.")] = "",
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Run this strategy in the desk.", show_default=False),
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; may be repeated.")
+    ] = None,
 ) -> int:
     """Run an engine in this process, for notebooks and programs that attach to it.
 
@@ -71,14 +80,20 @@ def serve(
         raise lt.DeskError("no broker for real orders is part of this version; a desk trades on paper")
     if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "1"):
         raise lt.DeskError("a desk is one process: several workers would be several accounts; unset WEB_CONCURRENCY")
+    if param and strategy is None:
+        raise lt.DeskError("--param is for a strategy: name it with --strategy MODULE:FUNCTION")
+    function, given = None if strategy is None else function_named(strategy), parameters(param)
     check_place(host, certfile=certfile, keyfile=keyfile, remote=remote, no_token=no_token, real=live)
     path = journal if journal is not None else default_journal(name)
     opening = cash if cash is not None or path.exists() else OPENING_CASH
     engine = lt.LiveTradingEngine(opening, feed=_feed(feed, _listed(symbols)), journal=path, name=name)
+    engine.process = Process.DESK
     try:
         place = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
         desk = Desk(engine, **place, no_token=no_token, remote=remote, names=tuple(_listed(names)))  # type: ignore[arg-type]
         logs.begin([desk.token or ""], path.with_name(path.name + ".audit"))
+        if function is not None:
+            engine.start(function, params=given)
         _run(desk)
     finally:
         engine.close()

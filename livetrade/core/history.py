@@ -169,6 +169,12 @@ class OrderTable(Table):
         "updated_at": "q",
     }
 
+    def strategies(self) -> Text:
+        """Whose each order is, as it stands."""
+        codes = self._copied("strategy", self.columns["strategy"])
+        assert isinstance(codes, Text)
+        return codes
+
     def put(self, order: Order) -> None:
         ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
         averages, fees, slippages = self.amounts.values()

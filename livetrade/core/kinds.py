@@ -84,6 +84,20 @@ class ExitStatus(StrEnum):
     CANCELED = "CANCELED"
 
 
+class StrategyState(StrEnum):
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class Process(StrEnum):
+    """Where a strategy runs: in the notebook's kernel (or any program of the user's), or in the desk."""
+
+    KERNEL = "KERNEL"
+    DESK = "DESK"
+
+
 class InstrumentKind(StrEnum):
     EQUITY = "EQUITY"
     FUTURE = "FUTURE"

@@ -15,18 +15,16 @@ browsers send cookies by themselves, what changes something needs an Origin besi
 import asyncio
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from hashlib import sha256
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from livetrade.core.records import record
 
 LARGEST_BODY = 64 * 1024
-BODY_SECONDS = 10.0
-PER_SECOND = 500.0
-BURST = 2_000.0
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -37,7 +35,16 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ALWAYS = frozenset({"/api/live-trading/flatten", "/api/live-trading/halt", "/api/live-trading/cancel"})
 """What makes an account safer is never held up for being asked too often."""
 _SAFE = frozenset({"GET", "HEAD"})
-_ONCE = (b"host", b"origin", b"authorization", b"content-length", b"sec-fetch-site")
+_ONCE = (
+    b"host",
+    b"origin",
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"idempotency-key",
+    b"sec-fetch-site",
+)
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-f]*:[0-9a-f:.]*)\]|(?P<name>[0-9a-z_.-]+))(?::[0-9]{1,5})?")
 
 
 class Refused(Exception):  # noqa: N818  an answer, and no error of ours
@@ -50,6 +57,28 @@ class Refused(Exception):  # noqa: N818  an answer, and no error of ours
 
 
 @record
+class Bounds:
+    """How much is taken, and how long is waited.
+
+    head_seconds, body_seconds: until the head and the body of a request are there. idle_seconds: how long a connection
+    stays open between two requests. connections: so many stay open; one more, and the one that is idle longest gives
+    way. requests: so many are worked on at once. per_second, burst: how many that change something are taken on the
+    long run, and at once.
+    """
+
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    idle_seconds: int = 30
+    connections: int = 256
+    requests: int = 256
+    per_second: float = 500.0
+    burst: float = 2_000.0
+
+
+BOUNDS = Bounds()
+
+
+@record
 class Doors:
     """What a desk answers to: its names (as a Host says them, without the port), its token (None: nobody needs one) and
     the name of its cookie."""
@@ -57,6 +86,9 @@ class Doors:
     names: frozenset[str]
     token: str | None
     cookie: str
+
+    def __repr__(self) -> str:
+        return f"Doors({', '.join(sorted(self.names))})"
 
     @property
     def cookie_value(self) -> str:
@@ -66,10 +98,12 @@ class Doors:
 class Gate:
     """An ASGI application in front of another, which hears only of what may come in."""
 
-    def __init__(self, app: App, doors: Doors, *, per_second: float = PER_SECOND, burst: float = BURST) -> None:
+    def __init__(self, app: App, doors: Doors, bounds: Bounds = BOUNDS) -> None:
         self._app = app
         self._doors = doors
-        self._pace = Pace(per_second, burst)
+        self._bounds = bounds
+        self._pace = Pace(bounds.per_second, bounds.burst)
+        self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -79,16 +113,28 @@ class Gate:
             headers = _headers(scope)
             check_place(scope, headers, self._doors.names)
             check_token(scope, headers, self._doors)
-            if scope["type"] == "http":
-                self._check_pace(scope)
-                receive = await _whole_body(headers, receive)
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, send)
+            else:
+                await self._serve(scope, headers, receive, send)
         except Refused as refused:
             await refuse(scope, send, refused)
-        else:
-            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, headers: dict[bytes, str], receive: Receive, send: Send) -> None:
+        if scope["path"] not in ALWAYS:
+            self._check_pace(scope)
+        self._running += 1
+        try:
+            whole = await _whole_body(headers, receive, self._bounds.body_seconds)
+            if whole is not None:
+                await self._app(scope, whole, send)
+        finally:
+            self._running -= 1
 
     def _check_pace(self, scope: Scope) -> None:
-        if scope["method"] not in _SAFE and scope["path"] not in ALWAYS and not self._pace.allows():
+        if self._running >= self._bounds.requests:
+            raise Refused(503, "too many requests are worked on; try again in a second")
+        if scope["method"] not in _SAFE and not self._pace.allows():
             raise Refused(429, "too many requests at once; try again in a second")
 
 
@@ -119,18 +165,12 @@ def check_place(scope: Scope, headers: dict[bytes, str], names: Iterable[str]) -
 
 
 def _name_in(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found["ipv6"] or found["name"]
 
 
 def _is_own(origin: str, host: str) -> bool:
-    try:
-        parts = urlsplit(origin.lower())
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and parts.netloc == host
+    return origin.lower() in (f"http://{host}", f"https://{host}")
 
 
 def _follows_a_link(scope: Scope, headers: dict[bytes, str]) -> bool:
@@ -194,24 +234,27 @@ class Pace:
         return True
 
 
-async def _whole_body(headers: dict[bytes, str], receive: Receive) -> Receive:
-    """The body, read to its end before anything is done with it; what comes after it is passed on."""
+async def _whole_body(headers: dict[bytes, str], receive: Receive, seconds: float) -> Receive | None:
+    """The body, read to its end before anything is done with it; what comes after it is passed on. None where the other
+    end has gone before."""
     announced = headers.get(b"content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
         raise Refused(413, f"the body is too large: at most {LARGEST_BODY:,} bytes")
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 message = await receive()
+                if message["type"] != "http.request":
+                    return None
                 body += message.get("body", b"")
                 if len(body) > LARGEST_BODY:
                     raise Refused(413, f"the body is too large: at most {LARGEST_BODY:,} bytes")
                 if not message.get("more_body"):
                     break
     except TimeoutError:
-        raise Refused(408, f"the body did not come within {BODY_SECONDS:g} s") from None
-    whole: Message | None = {**message, "body": bytes(body)} if message["type"] == "http.request" else message
+        raise Refused(408, f"the body did not come within {seconds:g} s") from None
+    whole: Message | None = {**message, "body": bytes(body)}
 
     async def again() -> Message:
         nonlocal whole
@@ -240,7 +283,7 @@ async def refuse(scope: Scope, send: Send, refused: Refused) -> None:
             headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body))]
     if refused.status in (408, 413):  # what is left of the body is not read
         headers.append((b"connection", b"close"))
-    if refused.status == 429:
+    if refused.status in (429, 503):
         headers.append((b"retry-after", b"1"))
     await send({"type": f"{kind}.start", "status": refused.status, "headers": headers + SHUT})
     await send({"type": f"{kind}.body", "body": body})

@@ -6,8 +6,9 @@ everybody, by the engine's own methods.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from livetrade.core.kinds import OrderType, Product, TimeInForce
@@ -15,6 +16,9 @@ from livetrade.core.records import record
 from livetrade.desk.auth import Refused
 
 LONGEST_NUMBER = 64
+LONGEST_TEXT = 2_000
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""`Decimal` reads more: underscores, blanks, the digits of every script."""
 
 
 @record
@@ -114,7 +118,10 @@ def _no_number(name: str) -> Any:
 
 
 def _decimal(text: str) -> Decimal:
-    return Decimal(_bounded(text))
+    try:
+        return Decimal(_bounded(text))
+    except InvalidOperation:
+        raise Refused(400, f"{text} is out of range") from None
 
 
 def _integer(text: str) -> int:
@@ -160,11 +167,19 @@ def _value(name: str, value: Any, field: Field) -> Any:
     if type(value) not in takes:
         raise Refused(422, f"{name} must be {told}, not {_short(value)}")
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused(422, f"{name} holds characters that no text has")
-        if field.choices and value.upper() not in field.choices:
-            raise Refused(422, f"{name} must be one of {', '.join(field.choices)}, not {_short(value)}")
+        _check_text(name, value, field)
     return value
+
+
+def _check_text(name: str, value: str, field: Field) -> None:
+    if len(value) > LONGEST_TEXT:
+        raise Refused(422, f"{name} is too long: {len(value):,} characters")
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise Refused(422, f"{name} holds characters that no text has")
+    if field.choices and value.upper() not in field.choices:
+        raise Refused(422, f"{name} must be one of {', '.join(field.choices)}, not {_short(value)}")
+    if field.kind in ("quantity", "price") and (len(value) > LONGEST_NUMBER or not _NUMBER.fullmatch(value)):
+        raise Refused(422, f"{name} must be {_KINDS[field.kind][1]}, not {_short(value)}")
 
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -8,24 +8,27 @@ desk cannot be reached reads raise `DeskError`, and orders are refused with `Con
 import contextlib
 import json
 import random
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from threading import get_ident, local
 from time import time_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from livetrade import errors, registry
 from livetrade.answers import Answers
 from livetrade.columns import View
+from livetrade.context import StrategyInfo
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import OrderStatus
+from livetrade.core.kinds import OrderStatus, Process, StrategyState
 from livetrade.core.numbers import at
 from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
-from livetrade.core.values import FINAL, Fill, Order
+from livetrade.core.values import FINAL, Order
 from livetrade.desk.link import Link, new_key
 from livetrade.desk.replica import Replica
 from livetrade.desk.runtime import Running, find
@@ -34,14 +37,12 @@ from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
 from livetrade.outbox import order_id_of
+from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.snapshot import headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
 from livetrade.usercode import Callbacks, UserThread, guarded
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 
@@ -409,12 +410,29 @@ class AttachedEngine(Surface):
             )
         )
 
-    def _dispatch_ticks(self) -> None:
-        """On the thread for user code: the ticks that wait for callbacks."""
-        hub = self.stream.hub
-        while (tick := hub.taken()) is not None:
-            for callback in hub.callbacks:
-                guarded(callback, tick)
+    def join(self, reader: Reader[Any]) -> dict[str, Any]:
+        """Offers a reader of bars the ticks from now on; gives those of its symbol that the desk has from before."""
+        symbol, since = reader.symbol or "", list[Tick]()
+        untap = self.stream.hub.tap(since.append)
+        try:
+            answer = self._ask("ticks", {"symbol": symbol}).result(ASK_SECONDS)
+        except BaseException:
+            untap()
+            raise
+        joined: Future[None] = Future()
+
+        def switch() -> None:
+            """Between two messages of the desk, so that no tick is lost or comes twice."""
+            untap()
+            for tick in since:
+                if tick.symbol == symbol and tick.received_ns > answer["as_of_ns"]:
+                    reader.offer(tick)
+            self.stream.hub.join(reader)
+            joined.set_result(None)
+
+        self._link.soon(switch)
+        joined.result(ASK_SECONDS)
+        return _columns(answer)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -432,12 +450,18 @@ class AttachedEngine(Surface):
             return question(self.account)
 
     def _read_ticks(self, symbol: str) -> "tuple[dict[str, Any], View]":
-        from array import array
-
         answer = self._ask("ticks", {"symbol": symbol}).result(ASK_SECONDS)
-        names = ("time", "bid", "ask", "last", "volume")
-        columns: dict[str, array[int]] = {name: array("q", answer["ticks"].get(name, [])) for name in names}
-        return columns, self._read(view_of)
+        return _columns(answer), self._read(view_of)
+
+    def _strategy_infos(self) -> Sequence[StrategyInfo]:
+        """Those that run here, and those that run in the desk."""
+        answer = self._ask("strategies", {}).result(ASK_SECONDS)
+        zone = self.account.zone
+        there = [
+            StrategyInfo(name, Process.DESK, StrategyState(state), at(started_ns, zone), error)
+            for name, state, started_ns, error in answer["strategies"]
+        ]
+        return [*super()._strategy_infos(), *there]
 
     def _now_ns(self) -> int:
         return max(time_ns(), self.account.ts)
@@ -445,18 +469,6 @@ class AttachedEngine(Surface):
     def now(self) -> datetime:
         """The engine's time, in its time zone."""
         return self._read(lambda account: at(self._now_ns(), account.zone))
-
-    # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def on_fill(self, callback: Callable[[Fill], object]) -> Callable[[Fill], object]:
-        """Calls `callback(fill)` after each fill from now on, on a thread for user code in this process."""
-        self._on_fill.add(callback)
-        return callback
-
-    def on_order(self, callback: Callable[[Order], object]) -> Callable[[Order], object]:
-        """Calls `callback(order)` after each change of an order from now on. Usable as a decorator."""
-        self._on_order.add(callback)
-        return callback
 
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -536,9 +548,11 @@ class AttachedEngine(Surface):
         return str(answer["message"])
 
     def close(self) -> None:
-        """Detaches: the desk trades on, its stops fire. Reads still answer what was last known. May be called again."""
+        """Detaches: the desk trades on, its stops fire. Strategies that were started here are canceled. Reads still
+        answer what was last known. May be called again."""
         if self._closing:
             return
+        self._strategies.close(CLOSE_SECONDS)
         if self._pending and get_ident() != self._link.ident:  # what was sent arrives before the connection ends
             with contextlib.suppress(TimeoutError, LiveTradeError):
                 self._ask("barrier", {}).result(CLOSE_SECONDS)
@@ -578,3 +592,7 @@ class AttachedEngine(Surface):
             figures = headline(self.account)
         state = "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
         return f"<AttachedEngine {self.name} {self.mode} {state}: {figures}>"
+
+
+def _columns(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: array("q", answer["ticks"].get(name, [])) for name in ("time", "bid", "ask", "last", "volume")}

@@ -1,27 +1,28 @@
 """A desk: an engine, its server on a thread of its own, and the file by which others find it."""
 
 import asyncio
+import ipaddress
 import logging
 import os
 import secrets
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from livetrade.desk import runtime
-from livetrade.desk.auth import LARGEST_BODY, Doors
+from livetrade.desk.auth import BOUNDS, LARGEST_BODY, Bounds, Doors
 from livetrade.desk.server import Server
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import DeskError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-HEADER_SECONDS = 10.0
-MOST_CONNECTIONS = 256
 START_SECONDS = 15.0
 STOP_SECONDS = 3
 
@@ -29,14 +30,33 @@ _log = logging.getLogger("livetrade")
 
 
 class Guarded(H11Protocol):
-    """Cuts off who does not finish the head of a request: a connection that trickles would stay for ever."""
+    """Cuts off who does not finish the head of a request: a connection that trickles would stay for ever. And idle
+    connections keep nobody out: where there are too many, the one that is idle longest gives way to a new one."""
+
+    def __init__(self, bounds: Bounds, **terms: Any) -> None:
+        super().__init__(**terms)
+        self._bounds = bounds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._heard = self.loop.time()
 
     def connection_made(self, transport: Any) -> None:
-        self._deadline: asyncio.TimerHandle | None = None
         super().connection_made(transport)
+        if len(self.connections) > self._bounds.connections:
+            self._make_room()
         self._wait()
 
+    def _make_room(self) -> None:
+        idle = [other for other in self.connections if isinstance(other, Guarded) and other.is_idle]
+        longest = min(idle, key=lambda other: other._heard)
+        longest.transport.abort()
+
+    @property
+    def is_idle(self) -> bool:
+        cycle: Any = self.cycle
+        return (cycle is None or cycle.response_complete) and not self.transport.is_closing()
+
     def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
         before: Any = self.cycle
         if self._deadline is None and (before is None or before.response_complete):
             self._wait()
@@ -48,8 +68,25 @@ class Guarded(H11Protocol):
         self._arrived()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        super().handle_websocket_upgrade(event)
+        protocol: Any = self.transport.get_protocol()
+        if not protocol.handshake_initiated:  # it is not one, and nothing would ever end the connection
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Something that is not HTTP; in the body of a request it ends that one too, answered or not."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.abort()
+
     def _wait(self) -> None:
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
+        self._deadline = self.loop.call_later(self._bounds.head_seconds, self._too_slow)
 
     def _arrived(self) -> None:
         if self._deadline is not None:
@@ -64,7 +101,8 @@ class Guarded(H11Protocol):
 class Desk:
     """Serves one engine. host, port: where (0 picks a port). token: a new one unless given; `no_token` asks for none,
     which only the paper broker on loopback may. certfile, keyfile: serve over TLS. remote: an explicit word that others
-    than this machine may come, which needs TLS. names: further names by which it is reached.
+    than this machine may come, which needs TLS. names: further names by which it is reached. bounds: how much of
+    everybody is taken.
 
     Raises `DeskError` for what would not be safe, and where it cannot listen.
     """
@@ -81,6 +119,7 @@ class Desk:
         keyfile: Path | None = None,
         remote: bool = False,
         names: tuple[str, ...] = (),
+        bounds: Bounds = BOUNDS,
     ) -> None:
         check_place(
             host, certfile=certfile, keyfile=keyfile, remote=remote, no_token=no_token, real=engine.mode != "PAPER"
@@ -88,6 +127,7 @@ class Desk:
         self.engine = engine
         self.stopped = Event()
         self._tls = certfile is not None
+        _check_certificate(certfile, keyfile)
         self._socket = _listening(host, port)
         self.port = self._socket.getsockname()[1]
         self.token = None if no_token else token or secrets.token_urlsafe(32)
@@ -96,7 +136,7 @@ class Desk:
         known = frozenset({*LOOPBACK, host.lower(), *(name.lower() for name in names)}) - {"0.0.0.0", "::"}
         doors = Doors(known, self.token, f"livetrade_{self.port}")
         server = Server(engine, doors, self.stopped.set, secure=self._tls)
-        self._uvicorn = uvicorn.Server(_config(server.application(), certfile, keyfile))
+        self._uvicorn = uvicorn.Server(_config(server.application(bounds), bounds, certfile, keyfile))
         self._thread = Thread(target=self._run, name=f"livetrade-{engine.name}-server", daemon=True)
         self._running = runtime.Running(self.url, self.token or "", os.getpid(), engine.name)
         self._failure: BaseException | None = None
@@ -139,7 +179,7 @@ def check_place(
     host: str, *, certfile: Path | None, keyfile: Path | None, remote: bool, no_token: bool, real: bool
 ) -> None:
     """Raises `DeskError` for a desk that others could reach without being let in."""
-    outside = host not in LOOPBACK and not host.startswith("127.")
+    outside = host not in LOOPBACK and not _is_loopback(host)
     if (certfile is None) is not (keyfile is None):
         raise DeskError("TLS needs both --certfile and --keyfile")
     if no_token and outside:
@@ -152,6 +192,14 @@ def check_place(
         )
     if outside and not remote:
         raise DeskError(f"{host} can be reached from other machines: say --remote if that is meant")
+
+
+def _is_loopback(host: str) -> bool:
+    """A name is none, whatever it looks like: it says nothing of where it leads."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -171,15 +219,18 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _config(application: Any, certfile: Path | None, keyfile: Path | None) -> uvicorn.Config:
+def _check_certificate(certfile: Path | None, keyfile: Path | None) -> None:
     if certfile is not None:
         try:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certfile, keyfile)
         except (OSError, ssl.SSLError) as error:
             raise DeskError(f"the certificate cannot be used: {error}") from None
+
+
+def _config(application: Any, bounds: Bounds, certfile: Path | None, keyfile: Path | None) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=Guarded,
+        http=partial(Guarded, bounds),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=LARGEST_BODY,
         ws_ping_interval=20,
@@ -187,11 +238,11 @@ def _config(application: Any, certfile: Path | None, keyfile: Path | None) -> uv
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # what strangers send wrongly fills no disk
         access_log=False,  # it would hold the address of the page, and with it the token
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=30,
+        proxy_headers=False,  # nobody stands in between whose word on an address counts
+        timeout_keep_alive=bounds.idle_seconds,
         timeout_graceful_shutdown=STOP_SECONDS,
         workers=1,
         ssl_certfile=certfile,

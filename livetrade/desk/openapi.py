@@ -49,6 +49,15 @@ _SCHEMAS: dict[str, Schema] = {
             **{name: {"type": "integer", "description": "Nanoseconds UTC."} for name in ("time_ns", "received_ns")},
         },
     },
+    "Updated": {
+        "type": "object",
+        "properties": {
+            "success": {"type": "boolean"},
+            "message": {"type": "string"},
+            "quote": {"anyOf": [{"$ref": "#/components/schemas/Quote"}, {"type": "null"}]},
+        },
+        "required": ["success", "message", "quote"],
+    },
     "Health": {"type": "object"},
 }
 
@@ -75,6 +84,7 @@ _ERRORS = {
     "408": "the body came too slowly",
     "413": "more than 64 KiB",
     "422": "refused: bad input, or the account's own refusal; the message says which",
+    "503": "the engine is closed, or too many requests are worked on",
 }
 
 
@@ -84,7 +94,6 @@ def _responses(ok: Schema, *, order: bool = False) -> Schema:
         given["202"] = _response("Not confirmed yet; do not send it again.", _ref("Answer"))
         given["415"] = _response("not application/json", _ref("Answer"))
         given["429"] = _response("too many requests; Retry-After says when", _ref("Answer"))
-        given["503"] = _response("the engine is closed", _ref("Answer"))
     return {**given, **{status: _response(about, _ref("Answer")) for status, about in _ERRORS.items()}}
 
 
@@ -101,7 +110,7 @@ def _get(summary: str, ok: Schema, *parameters: Any) -> Schema:
     }
 
 
-def _post(summary: str, shape: bodies.Shape, ok: Schema | None = None, *, empty: bool = False) -> Schema:
+def _post(summary: str, shape: bodies.Shape, *, empty: bool = False) -> Schema:
     name, schema, about = _KEY
     operation = {
         "summary": summary,
@@ -110,7 +119,7 @@ def _post(summary: str, shape: bodies.Shape, ok: Schema | None = None, *, empty:
             "required": not empty,
             "content": {"application/json": {"schema": bodies.schema_of(shape)}},
         },
-        "responses": _responses(ok or _ref("Answer"), order=True),
+        "responses": _responses(_ref("Answer"), order=True),
     }
     return {"post": operation}
 
@@ -122,9 +131,10 @@ def _table(name: str) -> Schema:
 @cache
 def document(api: str) -> Schema:
     """The OpenAPI document."""
-    price = _post(
-        "Posts prices; only on a desk without a feed of its own (else 409).", bodies.PRICE, {"type": "object"}
-    )
+    price = _post("Posts prices; only on a desk without a feed of its own (else 409).", bodies.PRICE)
+    price["post"]["parameters"] = []  # posted twice, a price is what it was
+    del price["post"]["responses"]["202"]
+    price["post"]["responses"]["200"] = _response("Taken.", _ref("Updated"))
     price["post"]["responses"]["409"] = _response("the desk has a feed of its own", _ref("Answer"))
     paths = {
         f"{api}/buy": _post("Buys; at the market unless order_type says otherwise.", bodies.ORDER),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from livetrade.context import MANUAL, acting_as
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import Source
 from livetrade.core.ordering import base36
@@ -20,9 +21,9 @@ from livetrade.core.records import record
 from livetrade.desk.auth import Refused
 from livetrade.encoding import instrument_of
 from livetrade.engine import LiveTradingEngine
-from livetrade.errors import LiveTradeError, OrderError
+from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
 from livetrade.handle import Handle
-from livetrade.surface import MANUAL, NOT_CONFIRMED, OrderResult, acting_as
+from livetrade.surface import NOT_CONFIRMED, OrderResult
 
 REMEMBERED = 10_000
 PATIENCE = 6.0
@@ -99,8 +100,14 @@ class Orders:
         """Posts prices by hand. Raises `Refused` where the desk has a feed (409) or it is no price (422)."""
         if self._engine.feed is not None:
             raise Refused(409, "this desk has a feed of its own; prices are not posted by hand")
+        if not self._engine.is_open:
+            raise EngineClosedError(f"the engine {self._engine.name!r} is closed")
         stream = self._engine.stream
-        tick = stream.tick(**body)
+        try:
+            tick = stream.tick(**body)
+        except PriceError as error:
+            stream.count(error.reason)
+            raise
         if not (tick.bid_raw or tick.ask_raw or tick.last_raw):
             raise Refused(422, "a price needs a bid, an ask or a last")
         merged = merge(stream.last(tick.symbol), tick)

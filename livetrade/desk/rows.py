@@ -85,17 +85,17 @@ def quote_row(quote: Tick) -> Row:
 # ── pages ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def orders_page(account: Account, after: str, limit: int, *, open_only: bool, symbol: str) -> list[Order]:
+def orders_after(account: Account, after: str, limit: int | None, *, open_only: bool) -> list[Order]:
     """Orders by their first appearance, those after an id. They are not changed any more: an order that changes is
     another record."""
-    orders = account.orders
-    start = 0
-    if after:
-        if after not in orders:
-            raise Refused(422, f"after: no order has the id {after[:40]!r}")
-        start = account.order_history.texts["client_order_id"][after] + 1
-    following = islice(orders.values(), start, None)
-    return list(islice((o for o in following if (o.is_open or not open_only) and symbol in ("", o.symbol)), limit))
+    if after and after not in account.orders:
+        raise Refused(422, f"after: no order has the id {after[:40]!r}")
+    number = account.order_history.texts["client_order_id"]
+    start = number[after] + 1 if after else 0
+    if not open_only:
+        return list(islice(account.orders.values(), start, None if limit is None else start + limit))
+    following = [order for order in account.open_orders.values() if number[order.client_order_id] >= start]
+    return sorted(following, key=lambda order: number[order.client_order_id])[:limit]
 
 
 def positions_page(account: Account, after: str, limit: int, *, closed: bool, symbol: str) -> list[Row]:
@@ -107,9 +107,10 @@ def positions_page(account: Account, after: str, limit: int, *, closed: bool, sy
 def risks_page(account: Account, after: str, limit: int, *, symbol: str) -> list[Row]:
     if after and after not in account.risks:
         raise Refused(422, f"after: no risk order has the id {after[:40]!r}")
-    rows = [(risk, watched) for risk, watched in portfolio.risk_rows(account) if symbol in ("", risk.symbol)]
+    rows = portfolio.risk_rows(account)
     start = next((n + 1 for n, (risk, _) in enumerate(rows) if risk.risk_id == after), 0)
-    return [risk_row(account, risk, watched) for risk, watched in rows[start : start + limit]]
+    following = (row for row in rows[start:] if symbol in ("", row[0].symbol))
+    return [risk_row(account, risk, watched) for risk, watched in islice(following, limit)]
 
 
 def summary(account: Account) -> Row:

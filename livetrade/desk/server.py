@@ -18,7 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from livetrade.core.kinds import Source
 from livetrade.desk import bodies, rows
-from livetrade.desk.auth import SHUT, Doors, Gate, Refused, token_in_url
+from livetrade.desk.auth import BOUNDS, SHUT, Bounds, Doors, Gate, Refused, token_in_url
 from livetrade.desk.broadcast import Broadcast
 from livetrade.desk.openapi import document, reference
 from livetrade.desk.orders import Orders, Origin, id_of
@@ -71,7 +71,7 @@ class Server:
             ("GET", "/page.css"): partial(self._file, "text/css", _asset("page.css")),
         }
 
-    def application(self) -> Gate:
+    def application(self, bounds: Bounds = BOUNDS) -> Gate:
         """What a server runs; the gate stands in front of everything."""
         routes: list[Any] = [
             Route(path, _guarded(answer), methods=[method]) for (method, path), answer in self._routes.items()
@@ -82,7 +82,8 @@ class Server:
             lifespan=self._lifespan,
             exception_handlers={HTTPException: _http_error, Exception: _fault},
         )
-        return Gate(app, self.doors)
+        app.router.redirect_slashes = False
+        return Gate(app, self.doors, bounds)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -144,30 +145,28 @@ class Server:
 
     async def _positions(self, request: Request) -> Response:
         asked = _query(request, "limit", "after", "symbol", "closed")
-        closed = _flag(asked, "closed")
+        closed, limit = _flag(asked, "closed"), _limit(asked)
         page = self.engine._read(
             lambda account: rows.positions_page(
-                account, asked.get("after", ""), _limit(asked), closed=closed, symbol=asked.get("symbol", "")
+                account, asked.get("after", ""), limit, closed=closed, symbol=asked.get("symbol", "")
             )
         )
         return _table(page)
 
     async def _order_table(self, request: Request) -> Response:
         asked = _query(request, "limit", "after", "symbol", "open")
-        open_only = _flag(asked, "open")
-        page = self.engine._read(
-            lambda account: rows.orders_page(
-                account, asked.get("after", ""), _limit(asked), open_only=open_only, symbol=asked.get("symbol", "")
-            )
+        open_only, limit, symbol = _flag(asked, "open"), _limit(asked), asked.get("symbol", "")
+        most = None if symbol else limit
+        found = self.engine._read(
+            lambda account: rows.orders_after(account, asked.get("after", ""), most, open_only=open_only)
         )
-        return _table(page, rows.order_row)
+        return _table([order for order in found if symbol in ("", order.symbol)][:limit], rows.order_row)
 
     async def _risk_orders(self, request: Request) -> Response:
         asked = _query(request, "limit", "after", "symbol")
+        limit = _limit(asked)
         page = self.engine._read(
-            lambda account: rows.risks_page(
-                account, asked.get("after", ""), _limit(asked), symbol=asked.get("symbol", "")
-            )
+            lambda account: rows.risks_page(account, asked.get("after", ""), limit, symbol=asked.get("symbol", ""))
         )
         return _table(page)
 
@@ -259,12 +258,16 @@ def _guarded(answer: Answer) -> Answer:
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = {404: "no such route; /docs lists them", 405: "this route does not take that method"}
-    return _refusal(error.status_code, told.get(error.status_code, str(error.detail)))
+    response = _refusal(error.status_code, told.get(error.status_code, str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _fault(_: Request, error: Exception) -> Response:
-    """Something that has no right to happen; the server logs it."""
-    return _refusal(500, f"an error of the desk, see its log: {type(error).__name__}")
+    """Something that has no right to happen; the server logs it, and ends the connection."""
+    response = _refusal(500, f"an error of the desk, see its log: {type(error).__name__}")
+    response.headers["connection"] = "close"
+    return response
 
 
 def _asset(name: str) -> str:

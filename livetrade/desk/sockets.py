@@ -22,6 +22,7 @@ and as binary messages, to an attached engine that is behind, pages of past even
 
 import asyncio
 import json
+from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from livetrade.desk.rows import quote_row
 from livetrade.encoding import encoded, instrument_terms, plain, plain_record
 from livetrade.errors import LiveTradeError
 from livetrade.panel.plain import plain_snapshot
+from livetrade.stream import nanoseconds
 from livetrade.surface import OrderResult
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ MOST_LISTENERS = 64
 TICK_ROWS = 5_000
 PANEL_SECONDS = 1 / 30
 TRY_LATER, ODD = 1013, 1008
+ASKED = ("ticks", "lookup", "barrier", "strategies")
+"""What an attached engine asks beside its commands (`bodies.ATTACHED`)."""
 
 
 async def stream(server: "Server", socket: WebSocket) -> None:
@@ -175,7 +179,7 @@ class AttachedLine(Line):
         try:
             message = bodies.read_json(text.encode("utf-8", "surrogatepass"))
             key, name, body = str(message["key"])[:64], message["command"], message.get("body", {})
-            if name not in bodies.ATTACHED and name not in ("ticks", "lookup", "barrier"):
+            if name not in bodies.ATTACHED and name not in ASKED:
                 raise Refused(422, f"unknown command {str(name)[:40]!r}")
         except (Refused, LookupError, TypeError, AttributeError) as error:
             await self.socket.close(ODD, f"no command: {error}"[:120])
@@ -195,6 +199,11 @@ class AttachedLine(Line):
                 )
             case "lookup":
                 self._look_up(key)
+            case "strategies":
+                infos = self.server.engine._strategy_infos()
+                self._confirm(
+                    key, strategies=[[i.name, i.state, nanoseconds(i.started_at, UTC), i.error] for i in infos]
+                )
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
@@ -250,9 +259,9 @@ class AttachedLine(Line):
 
     async def _send_ticks(self, key: str, symbol: str) -> None:
         """The latest ticks of a symbol, all from one moment, a page at a time."""
-        columns, _ = self.server.engine._read_ticks(symbol)
+        columns, view = self.server.engine._read_ticks(symbol)
         length = len(columns["time"])
         for start in range(0, max(length, 1), TICK_ROWS):
             page = {name: column[start : start + TICK_ROWS].tolist() for name, column in columns.items()}
-            self._confirm(key, ticks=page, more=start + TICK_ROWS < length)
+            self._confirm(key, ticks=page, more=start + TICK_ROWS < length, as_of_ns=view.as_of)
             await asyncio.sleep(0)

@@ -2,8 +2,9 @@
 //
 // It needs a model with get(name), on(event, callback), off(event, callback) and send(message): a notebook's widget model, or
 // on a web page any small object with these four that keeps the latest snapshot under "snap" and calls the callbacks of
-// "change:snap". Such a page answers "page" to get("host"), because its buttons do not wait for a kernel. The equity curve
-// is in the snapshot, or apart under "equity" where the wire is narrow.
+// "change:snap". Such a page answers "page" to get("host"), because its buttons do not wait for a kernel; its send() may give
+// a promise, false when the command was not done. The equity curve is in the snapshot, or apart under "equity" where the wire
+// is narrow.
 //
 // The elements are made once. A paint only changes texts and attributes that differ, at most once per animation frame.
 
@@ -108,13 +109,15 @@ function createHeader() {
   return { el: make("header", { class: "lt-header" }, identity, pulse), paint };
 }
 
+const fromWhen = (asOf) => (Number.isFinite(asOf) ? `Numbers are from ${clock(asOf)}.` : "");
+
 function createNotice() {
   const el = make("div", { class: "lt-notice", "data-lt": "notice", hidden: "" });
   function paint(snap) {
     const lines = [];
     if (snap.halted) lines.push(`Trading halted${snap.halt_reason ? `: ${snap.halt_reason}` : ""}. Exits stay armed.`);
     if (snap.closed) lines.push("Engine closed. These are its last numbers.");
-    else if (snap.stale) lines.push(`Stale: the engine could not be read. Numbers are from ${clock(snap.as_of)}.`);
+    else if (snap.stale) lines.push(`Stale: the engine could not be read. ${fromWhen(snap.as_of)}`);
     setText(el, lines.join(" "));
     setHidden(el, lines.length === 0);
   }
@@ -324,7 +327,7 @@ function createPositions() {
       before = row.el;
     }
     setHidden(el, positions.length === 0);
-    setHidden(empty, positions.length > 0);
+    setHidden(empty, !snap.positions || positions.length > 0); // what is not known is not none
   }
   return { el: make("div", {}, el, empty), paint };
 }
@@ -348,11 +351,12 @@ function createWait(repaint) {
     isDone = null;
     repaint();
   }
-  function begin(condition) {
+  function begin(condition, answer) {
     clearTimeout(timer);
     isDone = condition;
     timer = setTimeout(end, WAITING_MS);
     repaint();
+    Promise.resolve(answer).then((done) => { if (done === false && isDone === condition) end(); });
   }
   function isOpen(snap) {
     if (isDone?.(snap)) {
@@ -368,8 +372,8 @@ function createHalt(model, repaint) {
   const wait = createWait(repaint);
   const el = createButton("halt", () => {
     const wanted = !model.get("snap")?.halted;
-    model.send({ action: wanted ? "halt" : "resume" });
-    wait.begin((snap) => Boolean(snap.halted) === wanted);
+    const answer = model.send({ action: wanted ? "halt" : "resume" });
+    wait.begin((snap) => Boolean(snap.halted) === wanted, answer);
   });
   function paint(snap) {
     const label = snap.halted ? "Resume" : "Halt";
@@ -398,8 +402,7 @@ function createFlatten(model, repaint) {
   }
   function confirm() {
     disarm();
-    model.send({ action: "flatten" });
-    wait.begin(isFlat);
+    wait.begin(isFlat, model.send({ action: "flatten" }));
   }
   function press(event) {
     if (!armedAt) return arm();

@@ -524,3 +524,52 @@ def test_too_many_listeners_are_told_to_come_later(monkeypatch: pytest.MonkeyPat
             pytest.raises(ConnectionClosed, match="1013"),
         ):
             socket.recv(10)
+
+
+# ── strategies and bars, in this process on a desk's prices ──────────────────────────────────────────────────────────
+
+
+def test_a_strategy_runs_here_and_trades_there() -> None:
+    async def ladder(engine: Any, symbol: str, steps: int) -> str:
+        bought = 0
+        async for tick in engine.stream.ticks(symbol):
+            await engine.market_buy(symbol, 1, stop_loss_price=500)
+            bought += 1
+            if bought == steps:
+                return f"{engine.position(symbol).quantity} held, the last at {tick.last}"
+        return "too early"
+
+    with desk_and_attached() as (engine, _, attached):
+        handle = attached.start(ladder, SBIN, steps=3)
+        soon(lambda: attached.stream.hub.active)
+        for price in (549, 550, 551):
+            engine.stream.update(SBIN, bid=price - 1, ask=price, last=price)
+            soon(lambda price=price: engine.position(SBIN).quantity == price - 548)
+        assert handle.result(10) == "3 held, the last at 551.00"
+        assert set(engine.orders()["strategy"]) == {"ladder"}
+        assert set(engine.orders()["source"]) == {"STRATEGY"}
+        attached.close()
+        assert engine.risk_orders().iloc[-1]["status"] == "ARMED"
+        with pytest.raises(lt.EngineClosedError):
+            attached.start(ladder, SBIN, steps=1)
+
+
+def test_bars_begin_with_those_that_the_desk_knows() -> None:
+    second = 1_000_000_000
+    start = 1_800_000_000 * second
+    with desk_and_attached() as (engine, _, attached):
+        for number in range(40):
+            engine.stream.update(INFY, last=1500 + number, time=start + number * second // 4)
+
+        async def read(source: Any) -> list[Any]:
+            bars = source.stream.bars(INFY, "1s", warmup=3)
+            for number in range(40, 50):
+                engine.stream.update(INFY, last=1500 + number, time=start + number * second // 4)
+            return [await asyncio.wait_for(anext(bars), 30) for _ in range(5)]
+
+        there = asyncio.run(read(attached))
+        table = attached.bars(INFY, "1s", exact=True)
+        for bar in there:
+            row = table.loc[bar.time]
+            assert (bar.open, bar.high, bar.low, bar.close) == tuple(row[["open", "high", "low", "close"]])
+        assert [bar.time for bar in there] == list(table.index[6:11])

@@ -185,6 +185,56 @@ def test_what_went_wrong_in_the_new_process_is_told(tmp_path: Path) -> None:
         lt.start_desk(1, journal=tmp_path / "no" / "such.journal", name="nowhere")
 
 
+STRATEGY = """
+async def buyer(engine, symbol, quantity=1, name="x"):
+    async for tick in engine.stream.ticks(symbol):
+        if not engine.position(symbol):
+            await engine.market_buy(symbol, quantity)
+        if tick.bid and tick.bid > 600:
+            raise ValueError(f"too dear for {name}")
+"""
+
+
+def test_a_strategy_runs_in_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(STRATEGY)
+    words = ["--strategy", "mine:buyer", "--param", f"symbol={SBIN}", "--param", "quantity=7", "--param", "name=me"]
+    with served(tmp_path / "strategy.journal", *words), lt.attach() as engine:
+        soon(lambda: list(engine.strategies()["state"]) == ["RUNNING"])
+        price(549)
+        soon(lambda: engine.position(SBIN).quantity == 7)
+        order = engine.orders().iloc[0]
+        assert (order["strategy"], order["source"]) == ("buyer", "STRATEGY")
+
+        async def seller(engine: Any) -> None:
+            await engine.market_buy(SBIN, 2)
+
+        engine.start(seller).result(10)
+        shown = engine.strategies()
+        assert dict(zip(shown.index, shown["where"], strict=True)) == {"buyer": "DESK", "seller": "KERNEL"}
+        assert dict(zip(shown.index, shown["orders"], strict=True)) == {"buyer": 1, "seller": 1}
+        price(601)
+        soon(lambda: engine.strategies().loc["buyer", "state"] == "FAILED")
+        assert "too dear for me" in engine.strategies().loc["buyer", "error"]
+        soon(lambda: any("too dear for me" in alarm for alarm in engine.health()["alarms"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "code"),
+    [
+        (["--strategy", "mine"], "MODULE:FUNCTION", 2),
+        (["--strategy", "nothing_like_it:f"], "nothing_like_it", 2),
+        (["--strategy", "json:nothing"], "has no nothing", 2),
+        (["--strategy", "json:dumps"], "a strategy is an async function", 1),
+        (["--param", "a=1"], "--param is for a strategy", 1),
+    ],
+)
+def test_a_strategy_that_cannot_run_is_told(words: list[str], told: str, code: int, tmp_path: Path) -> None:
+    done = run("serve", "--port", "0", "--journal", str(tmp_path / "strategy.journal"), *words)
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_every_command_has_an_audit_line(tmp_path: Path) -> None:
     journal = tmp_path / "audit.journal"
     with served(journal), lt.attach() as engine:

@@ -14,7 +14,7 @@ import pytest
 import livetrade as lt
 from livetrade.core import events as ev
 from livetrade.core.account import Account
-from livetrade.stream import QUEUE_LENGTH
+from livetrade.readers import QUEUE_LENGTH
 from tests.support import SBIN, soon, trading
 
 ROUNDS = 40

@@ -29,6 +29,7 @@ class UserCode:
     """In the place of the `UserThread`: each job gets its turn on the loop."""
 
     ident = None
+    has_stopped = False
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -44,6 +45,9 @@ class UserCode:
 
     def is_idle(self) -> bool:
         return not self._waiting
+
+    def free(self) -> None:
+        """It is not in lock-step."""
 
     def stop(self, _: float) -> None:
         """Nothing to wait for."""
