@@ -10,10 +10,11 @@ An account that is worth nothing, or owes, has lost 100 %: a return is never bel
 """
 
 from collections.abc import Mapping
-from datetime import timedelta, tzinfo
+from datetime import tzinfo
 from math import inf, nan, sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from livetrade.columns import frequency
 from livetrade.core.records import record
 from livetrade.errors import OrderError
 
@@ -129,7 +130,7 @@ def returns(equity: "pd.DataFrame", freq: Any = "1D", zone: tzinfo | str | None 
     import pandas as pd
 
     curve = _Curve.of(equity, zone)
-    offset = _offset(freq)
+    offset = frequency(freq)
     size = offset.nanos if isinstance(offset, pd.offsets.Tick) else DAY if offset == pd.offsets.Day(1) else 0
     if not len(curve.growth):
         return _series([], [])
@@ -231,18 +232,6 @@ def _within_days(curve: _Curve, size: int) -> "pd.Series[float]":
     first = np.concatenate([[0], last[:-1] + 1])
     spans = [np.arange(labels[begin], labels[end] + 1, size) for begin, end in zip(first, last, strict=True)]
     return _series(made, labels).reindex(_series(0.0, np.concatenate(spans)).index, fill_value=0.0)
-
-
-def _offset(freq: Any) -> Any:
-    from pandas.tseries.frequencies import to_offset
-
-    try:
-        offset: Any = to_offset(timedelta(seconds=freq) if isinstance(freq, int | float) else freq)
-        if offset is not None and offset.n > 0:
-            return offset
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise OrderError(f"freq must be a pandas frequency such as '1D', '1W' or '1min', not {freq!r}")
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
