@@ -538,8 +538,11 @@ class LiveTradingEngine(Surface):
             raise EngineClosedError(f"the engine {self.name!r} is closed; nothing comes that could be recorded")
         recording = Recording(folder, self._zone)
         self._read(lambda _: self._ticklog.join(recording.take))
+        recording.attached(lambda: self._read(lambda _: self._ticklog.leave(recording.take)))
         self._recordings.append(recording)
-        return recording.attached(lambda: self._read(lambda _: self._ticklog.leave(recording.take)))
+        if not self.is_open:  # meanwhile, and perhaps past those that it knew of
+            recording.stop()
+        return recording
 
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -674,9 +677,10 @@ class LiveTradingEngine(Surface):
         self._closed.set()
 
     def _let_go(self) -> None:
+        saved = self._journal.close(CLOSE_SECONDS / 3)
         for recording in self._recordings:
             recording.stop(RECORDING_SECONDS)
-        if not self._journal.close(CLOSE_SECONDS / 3):
+        if not saved:
             warnings.warn(
                 f"the engine {self.name!r} was closed and its last events are not saved: {self._journal!r}",
                 RuntimeWarning,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from livetrade.columns import needs
 from livetrade.core import events as ev
 from livetrade.core.instruments import Instrument
+from livetrade.core.numbers import MAX_RAW
 from livetrade.core.records import record
 from livetrade.encoding import VERSION, Decoder, check_version, encoded, plain
 from livetrade.errors import FeedError, JournalError
@@ -76,7 +77,7 @@ class ParquetFile:
             column_encoding=dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
         )
         self._ticks = 0
-        self._bounds: list[int] = []
+        self._first_ns, self._last_ns = MAX_RAW, -MAX_RAW
 
     def write(self, batches: list[TickBatch]) -> None:
         """Writes a group."""
@@ -86,7 +87,8 @@ class ParquetFile:
         received, own = (np.asarray(quotes.figures[name]) for name in ("received_ns", "time_ns"))
         time = np.where(own == 0, received, own)
         self._ticks += len(time)
-        self._bounds = [min([*self._bounds[:1], int(time.min())]), max([*self._bounds[1:], int(time.max())])]
+        self._first_ns = min(self._first_ns, int(time.min()))
+        self._last_ns = max(self._last_ns, int(time.max()))
         self._writer.write_table(self._table(quotes, time, np.where(own == 0, -1, received - own), own == 0))
 
     def _table(self, quotes: TickBatch, time: "Array", lag: "Array", no_lag: "Array") -> "pa.Table":
@@ -107,13 +109,12 @@ class ParquetFile:
         return pa.table(columns, schema=self._schema)
 
     def close(self, instruments: Iterable[Instrument]) -> None:
-        first_ns, last_ns = self._bounds or (0, -1)
         about = {
             "version": VERSION,
             "instruments": packed_instruments(instruments),
             "ticks": self._ticks,
-            "first_ns": first_ns,
-            "last_ns": last_ns,
+            "first_ns": self._first_ns,
+            "last_ns": self._last_ns,
         }
         self._writer.add_key_value_metadata({KEY: encoded(about)})
         self._writer.close()

@@ -51,10 +51,9 @@ class Recording:
         self._thread = Thread(target=self._run, name=f"livetrade-recording-{self.path.name}", daemon=True)
         self._thread.start()
 
-    def attached(self, detach: Callable[[], None]) -> Self:
+    def attached(self, detach: Callable[[], None]) -> None:
         """Names what ends the flow of ticks, the last of which it still gives."""
         self._detach = detach
-        return self
 
     def take(self, quotes: list[Tick]) -> None:
         """On the engine's thread: these are to be written."""

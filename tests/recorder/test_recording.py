@@ -44,10 +44,11 @@ def watched(engine: lt.LiveTradingEngine) -> list[tuple[Any, ...]]:
     return seen
 
 
-def market(ticks: int, seed: int = 1) -> Callable[[Sink], Any]:
+def market(ticks: int, go: threading.Event, seed: int = 1) -> Callable[[Sink], Any]:
     """Updates of every kind: partial and whole, timed or not, from two sources, crossed, repeated, absent."""
 
     async def script(sink: Sink) -> None:
+        await asyncio.to_thread(go.wait)
         rng = random.Random(seed)
         sink.state(FeedState.LIVE)
         items = [sink.register(BTC), sink.instrument(SBIN), sink.instrument(INFY), sink.instrument("NSE:NIFTY50-INDEX")]
@@ -84,12 +85,7 @@ def market(ticks: int, seed: int = 1) -> Callable[[Sink], Any]:
 def test_a_session_is_played_again_tick_by_tick(tmp_path: Path) -> None:
     first, second, journal = tmp_path / "first", tmp_path / "second", tmp_path / "a.journal"
     go = threading.Event()
-
-    async def script(sink: Sink) -> None:
-        await asyncio.to_thread(go.wait)
-        await market(3_000)(sink)
-
-    with trading(feed=ScriptedFeed(script), journal=journal) as engine:
+    with trading(feed=ScriptedFeed(market(3_000, go)), journal=journal) as engine:
         handle = engine.record(first)
         live = watched(engine)
         go.set()
@@ -116,8 +112,8 @@ def test_a_session_is_played_again_tick_by_tick(tmp_path: Path) -> None:
 def test_a_dataframe_of_them_is_played_alike(tmp_path: Path) -> None:
     """Its columns `received` and `source` say that rows are whole quotes; floats hold what has up to 15 digits."""
     with trading(feed=lt.SimulatedFeed([SBIN, "NSE:NIFTY50-INDEX"], seed=3, ticks_per_second=2_000)) as engine:
-        engine.record(tmp_path / "ticks")
-        soon(lambda: engine.health()["ticks"] > 500)
+        handle = engine.record(tmp_path / "ticks")
+        soon(lambda: handle.ticks > 500)
     frame = lt.read_ticks(tmp_path / "ticks")
     quotes = [
         list(feed.rows(lt.LivePriceStream().instrument, UTC))
@@ -213,6 +209,48 @@ def test_a_recording_of_a_recording_is_by_day(tmp_path: Path) -> None:
     assert lt.read_ticks(tmp_path, start="2026-03-03", end="2026-03-03")["bid"].tolist() == [550] * 3
 
 
+def test_rows_in_columns(tmp_path: Path) -> None:
+    """The same as one by one, for whoever wants many at once."""
+    go = threading.Event()
+    with trading(feed=ScriptedFeed(market(300, go))) as engine:
+        engine.record(tmp_path)
+        go.set()
+        soon(lambda: engine.health()["feed"] == "CLOSED")
+    feed = lt.RecordedFeed(tmp_path)
+    instruments = {item.symbol: item for item in feed.instruments}
+    ticks = [told(tick) for tick in feed.rows(instruments.__getitem__, UTC) if isinstance(tick, Tick)]
+    parts = list(feed.parts(instruments.__getitem__, UTC, 100))
+    assert [len(part.codes) for part in parts][:-1] == [100] * (len(parts) - 1)
+    assert sum(len(part.codes) for part in parts) == len(feed) == len(ticks)
+    columns = [
+        (
+            feed.symbols[part.codes[row]],
+            part.whole.sources[row],
+            *(part.raw[name][row] for name in ("bid", "ask", "last")),
+            *(None if part.raw[name][row] < 0 else part.raw[name][row] for name in ("volume", "bid_size", "ask_size")),
+            part.whole.times[row],
+            part.times[row],
+        )
+        for part in parts
+        if part.whole is not None
+        for row in range(len(part.codes))
+    ]
+    assert columns == ticks
+
+
+def test_times_of_both_kinds_are_of_one_kind() -> None:
+    frame = recording([549.0, 550.0]).assign(received=lambda frame: frame["time"] + pd.Timedelta("20ms"))
+    first, _ = lt.RecordedFeed(frame).rows(lt.LivePriceStream().instrument, ZoneInfo("Asia/Kolkata"))
+    assert isinstance(first, Tick)
+    assert first.received_ns - first.time_ns == 20_000_000
+    assert first.whole
+    aware = frame.assign(received=frame["received"].dt.tz_localize("UTC"))
+    with pytest.raises(lt.FeedError, match="times with a zone and times without one in its columns time and received"):
+        lt.read_ticks(aware)
+    with pytest.raises(lt.FeedError, match="its column received has numbers for times"):
+        lt.read_ticks(frame.assign(received=1))
+
+
 # ── how it is used ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -285,7 +323,7 @@ def test_without_pyarrow_it_says_so(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     recording_told, reading_told = done.stdout.splitlines()
     assert recording_told == 'recording ticks needs pyarrow: pip install "livetrade[arrow]"', done.stderr
-    assert reading_told.endswith("reading recordings needs pyarrow: pip install 'livetrade[arrow]'")
+    assert reading_told.endswith("reading Parquet needs pyarrow: pip install 'livetrade[arrow]'")
     assert not (tmp_path / "ticks").exists()
 
 

@@ -31,7 +31,7 @@ def quotes_in(path: Path, symbol: str | None, period: Period | None) -> Table | 
         batches = _batches(path, instruments, period)
         return None if batches is None else _table(path.name, parquet.joined(batches), instruments, symbol)
     except ImportError:
-        raise FeedError(f"{path.name}: reading recordings needs pyarrow: pip install 'livetrade[arrow]'") from None
+        raise FeedError(f"{path.name}: reading Parquet needs pyarrow: pip install 'livetrade[arrow]'") from None
     except (JournalError, OSError, ValueError) as error:
         raise FeedError(f"{path.name} cannot be read: {error}") from error
 
