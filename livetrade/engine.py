@@ -528,7 +528,7 @@ class LiveTradingEngine(Surface):
         """Writes every tick into a folder of Parquet files, until the handle's `stop()` or the engine's end.
 
         A file for each day, and for each million ticks of one; `read_ticks(folder)` and `RecordedFeed(folder)` take the
-        folder, while it is written too. A killed process loses the ticks of its last quarter of a second at the most.
+        folder, while it is written too. A killed process loses the ticks of about its last quarter of a second.
         Needs pyarrow: raises `ImportError` without it, `OrderError` for a folder that cannot be written to or that
         another engine records into, `EngineClosedError`.
         """
