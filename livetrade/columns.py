@@ -8,7 +8,7 @@ pandas, NumPy and pyarrow load with the first frame, not with this module.
 import math
 from array import array
 from collections.abc import Iterable, Mapping
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -265,6 +265,20 @@ def _arrow_decimals(values: list[Decimal | None]) -> Any:
         return pa.array(values, pa.decimal128(38, 18))
     except pa.ArrowInvalid:
         return pa.array(values, pa.decimal256(76, 30))
+
+
+def frequency(freq: Any) -> Any:
+    """A pandas offset, longer than nothing, from what pandas takes for one, or seconds. Raises `OrderError`."""
+    from pandas.tseries.frequencies import to_offset
+
+    is_seconds = isinstance(freq, int | float) and not isinstance(freq, bool)
+    try:
+        offset: Any = to_offset(timedelta(seconds=freq) if is_seconds else freq)
+        if offset is not None and offset.n > 0:
+            return offset
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise OrderError(f"freq must be a pandas frequency such as '1min', '15min' or '1D', not {freq!r}")
 
 
 def needs(package: str, what: str, extra: str) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime, tzinfo
 from functools import partial
 from os import PathLike
 from threading import Event, Lock, Thread, get_ident
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
@@ -64,12 +64,17 @@ from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
 
+if TYPE_CHECKING:
+    from livetrade.recorder import Recording
+
 T = TypeVar("T")
 
 CLOSE_SECONDS = 1.5
 BEAT = 0.05
 HELD_UP = 100
 """Beats (5 s) that a tick waits for user code before that is named in the log."""
+RECORDING_SECONDS = 10.0
+"""How long an engine's end waits for recordings to be closed."""
 RECORD_EVERY = 5
 """Ticks are handed to the journal on every fifth beat, and with every event."""
 
@@ -168,6 +173,7 @@ class LiveTradingEngine(Surface):
         callbacks = self._on_fill, self._on_order
         requests = None if self._broker.venue else self._requests
         self._outbox = Outbox(self.account, self._journal, self._answers, callbacks, self._take_now, requests)
+        self._recordings: list[Recording] = []
         self._ticklog = TickLog(record=self._journal.record if self._journal.keeps_ticks else None)
         start_ns = None if self._feed is None else self._feed.start_ns(self._zone)
         self._recorded = start_ns is not None
@@ -564,6 +570,26 @@ class LiveTradingEngine(Surface):
         if left_ns > 0:  # the engine's clock waits for the wall clock now and then
             await self._sleep(left_ns / 1e9)
 
+    def record(self, folder: str | PathLike[str]) -> "Recording":
+        """Writes every tick into a folder of Parquet files, until the handle's `stop()` or the engine's end.
+
+        A file for each day, and for each million ticks of one; `read_ticks(folder)` and `RecordedFeed(folder)` take the
+        folder, while it is written too. A killed process loses the ticks of about its last quarter of a second.
+        Needs pyarrow: raises `ImportError` without it, `OrderError` for a folder that cannot be written to or that
+        another engine records into, `EngineClosedError`.
+        """
+        from livetrade.recorder import Recording
+
+        if self._closing:
+            raise EngineClosedError(f"the engine {self.name!r} is closed; nothing comes that could be recorded")
+        recording = Recording(folder, self._zone)
+        self._read(lambda _: self._ticklog.join(recording.take))
+        recording.attached(lambda: self._read(lambda _: self._ticklog.leave(recording.take)))
+        self._recordings.append(recording)
+        if not self.is_open:  # meanwhile, and perhaps past those that it knew of
+            recording.stop()
+        return recording
+
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -708,11 +734,16 @@ class LiveTradingEngine(Surface):
         """In a forked child: the engine's thread stayed behind in the parent."""
         self._closing = True
         self._journal.abandon()
+        for recording in self._recordings:
+            recording.abandon()
         self._inbox.abandon(EngineClosedError(f"the engine {self.name!r} runs in the process that was forked"))
         self._closed.set()
 
     def _let_go(self) -> None:
-        if not self._journal.close(CLOSE_SECONDS / 3):
+        saved = self._journal.close(CLOSE_SECONDS / 3)
+        for recording in self._recordings:
+            recording.stop(RECORDING_SECONDS)
+        if not saved:
             warnings.warn(
                 f"the engine {self.name!r} was closed and its last events are not saved: {self._journal!r}",
                 RuntimeWarning,

@@ -5,7 +5,6 @@ the tables of the documentation. `livetrade.columns` makes the columns and says 
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +16,7 @@ from livetrade.columns import (
     Scaled,
     Schema,
     View,
+    frequency,
     money_column,
     repeated_text,
     text_column,
@@ -237,7 +237,7 @@ def equity(
         return Maker(view, exact, rows).frame(_EQUITY, columns, index="time")
     chosen = np.arange(len(columns["time"])) if rows is None else np.flatnonzero(rows)
     times = Maker(view, exact, chosen).times(columns["time"])
-    last = pd.Series(chosen, index=times).resample(_offset(freq)).last().ffill()
+    last = pd.Series(chosen, index=times).resample(frequency(freq)).last().ffill()
     make = Maker(view, exact, last.to_numpy(dtype=np.int64))
     return make.frame(_EQUITY, columns, index=pd.DatetimeIndex(last.index.array, name="time").as_unit("ns"))
 
@@ -409,7 +409,7 @@ def bars(
     rows = _rows("bars", {"time": times}, view, where)
     if rows is not None:
         times, twice, traded = times[rows], twice[rows], traded[rows]
-    labels = _labels(Maker(view, exact).times(times), _offset(freq))
+    labels = _labels(Maker(view, exact).times(times), frequency(freq))
     price, known = pd.Series(twice).groupby(labels), traded >= 0
     volume = pd.Series(np.where(known, traded, 0)).groupby(labels).sum().to_numpy()
     shown = {
@@ -524,22 +524,9 @@ def fixed_ns(freq: Any) -> int:
     """Nanoseconds of a frequency that is of one length, a day at the most. Raises `OrderError` for any other."""
     import pandas as pd
 
-    offset = _offset(freq)
+    offset = frequency(freq)
     if isinstance(offset, pd.offsets.Tick) and offset.nanos <= _DAY:
         return int(offset.nanos)
     if isinstance(offset, pd.offsets.Day) and offset.n == 1:
         return _DAY
     raise OrderError(f"bars of a stream are of a fixed length up to a day, such as '15min' or '1D', not {freq!r}")
-
-
-def _offset(freq: Any) -> Any:
-    from pandas.tseries.frequencies import to_offset
-
-    is_seconds = isinstance(freq, int | float) and not isinstance(freq, bool)
-    try:
-        offset: Any = to_offset(timedelta(seconds=freq) if is_seconds else freq)
-        if offset is not None and offset.n > 0:
-            return offset
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise OrderError(f"freq must be a pandas frequency such as '1min', '15min' or '1D', not {freq!r}")

@@ -7,18 +7,20 @@ thread.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from livetrade import files, frames, portfolio
-from livetrade.columns import Exact, View
+from livetrade import files, frames, portfolio, stats
+from livetrade.columns import Columns, Exact, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
+from livetrade.core.events import AccountOpened
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
-from livetrade.core.values import Order, Position
+from livetrade.core.records import record
+from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.terms import Filters, spelled_out
 
@@ -139,6 +141,25 @@ class Reads(ABC):
         """Those that were started here."""
         return ()
 
+    # ── statistics ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> "pd.Series[Any]":
+        """Statistics of all that happened, from the account's beginning until now: P&L, drawdown, Sharpe and Sortino
+        ratios, round trips, costs. What each is, and how transfers are kept out of it: `livetrade.stats.of`."""
+        past = self._read(_past)
+        return stats.of(
+            past.curve(),
+            frames.fills(past.fills, past.view),
+            frames.round_trips(past.all_fills, past.view),
+            frames.orders(past.orders, past.view),
+            multipliers=past.multipliers,
+        )
+
+    def returns(self, freq: str = "1D") -> "pd.Series[float]":
+        """Net returns by day (or another pandas frequency) from the account's beginning until now, with a naive index:
+        what quantstats and pyfolio take. What counts as a day: `livetrade.stats.returns`."""
+        return stats.returns(self._read(_past).curve(), freq)
+
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
 
@@ -195,3 +216,48 @@ def _own_book() -> str | None:
 
 def view_of(account: Account) -> View:
     return View(account.zone, account.seq, account.ts)
+
+
+@record
+class _Past:
+    """What statistics are made of, all of one moment."""
+
+    fills: Columns
+    all_fills: list[Fill]
+    orders: Columns
+    equity: Columns
+    opened: AccountOpened | None
+    now: portfolio.PortfolioPnl
+    multipliers: dict[str, float]
+    view: View
+
+    def curve(self) -> "pd.DataFrame":
+        """The equity curve with its two ends: the account's opening, and now."""
+        import pandas as pd
+
+        curve = frames.equity(self.equity, self.view)
+        if self.opened is None:
+            return curve
+        begin, now = money(self.opened.cash_raw), self.now.as_dict()
+        first = {"cash": begin, "portfolio_value": begin}
+        last = {**now, "market_value": now["portfolio_value"] - now["cash"]}
+        ends = [[float(end.get(name, 0)) for name in curve.columns] for end in (first, last)]
+        times = pd.DatetimeIndex([self.opened.ts, self.view.as_of]).tz_localize(UTC).tz_convert(self.view.zone)
+        edges = pd.DataFrame(ends, times.rename("time"), curve.columns)
+        return pd.concat([edges.iloc[:1], curve, edges.iloc[1:]])
+
+
+def _past(account: Account) -> _Past:
+    fills = account.fill_history
+    return _Past(
+        fills=fills.copy(),
+        all_fills=fills.columns["fill"][:],  # type: ignore[arg-type]
+        orders=account.order_history.copy(),
+        equity=account.equity_history.copy(),
+        opened=account.opened,
+        now=portfolio.PortfolioPnl.of(account),
+        multipliers={
+            item.symbol: float(item.multiplier) for item in account.instruments.values() if item.multiplier != 1
+        },
+        view=view_of(account),
+    )

@@ -14,7 +14,7 @@ KEPT_IN_ALL = 1_000_000
 class TickLog:
     """Bounded columns for each symbol: time (nanoseconds UTC), bid, ask, last (raw, 0 unknown), volume (raw, -1).
 
-    record: a journal's, where it keeps ticks."""
+    record: a journal's, where it keeps ticks; recordings join and leave as they like. Both get them in lists."""
 
     def __init__(
         self, kept: int = KEPT, kept_in_all: int = KEPT_IN_ALL, record: Callable[[list[Tick]], None] | None = None
@@ -22,18 +22,28 @@ class TickLog:
         self._most, self._in_all = kept, kept_in_all
         self._kept = kept
         self._columns: dict[str, tuple[array[int], ...]] = {}
-        self._record = record
-        self._unrecorded: list[Tick] = []
+        self._takers: tuple[Callable[[list[Tick]], None], ...] = () if record is None else (record,)
+        self._untaken: list[Tick] = []
 
     def hand_over(self) -> None:
-        """Gives a journal the ticks since the last time."""
-        if self._record is not None and self._unrecorded:
-            quotes, self._unrecorded = self._unrecorded, []
-            self._record(quotes)
+        """Gives whoever takes them the ticks since the last time; nobody may change the list."""
+        if self._untaken:
+            quotes, self._untaken = self._untaken, []
+            for take in self._takers:
+                take(quotes)
+
+    def join(self, take: Callable[[list[Tick]], None]) -> None:
+        """Somebody takes the ticks from now on."""
+        self.hand_over()
+        self._takers = (*self._takers, take)
+
+    def leave(self, take: Callable[[list[Tick]], None]) -> None:
+        self.hand_over()
+        self._takers = tuple(other for other in self._takers if other != take)
 
     def add(self, quote: Tick) -> None:
-        if self._record is not None:
-            self._unrecorded.append(quote)
+        if self._takers:
+            self._untaken.append(quote)
         symbol = quote.instrument.symbol
         columns = self._columns.get(symbol)
         if columns is None:
