@@ -454,8 +454,8 @@ class LiveTradingEngine(Surface):
                 user.let_in()
 
     def _is_idle(self) -> bool:
-        """Lock-step may go on."""
-        if self._inbox or self._outbox or self.stream.hub.pending:
+        """Lock-step may go on. A callback that waits for an answer has ticks behind it that only come after that."""
+        if self._inbox or self._outbox or (self.stream.hub.pending and self._user.is_idle()):
             return False
         return self._steps.is_idle(self._users)
 
