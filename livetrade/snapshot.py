@@ -98,7 +98,7 @@ def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int)
         },
         "positions": [_position(account, market, now_ns) for market in markets],
         "working_orders": len(account.open_orders),
-        "equity": [*curve, _float(account.portfolio_value_raw)],
+        "equity": curve or [_float(account.portfolio_value_raw)],
     }
 
 

@@ -135,16 +135,25 @@ class PanelLine(Line):
     async def begin(self) -> None:
         self.listener.wants_ticks = False
         self._shown: dict[str, Any] = {}
+        self._due = 0.0
 
     async def next(self) -> "list[str | bytes]":
+        """The first of a burst at once, then the newest at each turn."""
+        loop = asyncio.get_running_loop()
         await self.listener.wake.wait()
+        await asyncio.sleep(max(0.0, self._due - loop.time()))
+        self._due = loop.time() + PANEL_SECONDS
         self.listener.wake.clear()
         self.listener.note = ""
         snapshot = plain_snapshot(self.server.engine.panel_snapshot(None))
-        changed = {**snapshot, "as_of": None} != {**self._shown, "as_of": None}
-        self._shown = snapshot
-        await asyncio.sleep(PANEL_SECONDS)
-        return [json.dumps({"type": "panel", "snap": snapshot})] if changed else []
+        before, self._shown = self._shown, snapshot
+        if {**snapshot, "as_of": None} == {**before, "as_of": None}:
+            return []
+        equity = snapshot["equity"]
+        rest = {name: value for name, value in snapshot.items() if name != "equity"}
+        # The curve changes once a second, and would be most of every message.
+        curve = {} if equity == before.get("equity") else {"equity": equity}
+        return [json.dumps({"type": "panel", "snap": rest, **curve})]
 
 
 class AttachedLine(Line):

@@ -165,7 +165,7 @@ def test_a_desk_without_a_token_is_open(engine: lt.LiveTradingEngine, new_tab: C
         assert tab.console == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_the_link_in_a_notebook_opens_the_page(desk: Desk, new_tab: Callable[..., Tab], host: str) -> None:
     """The panel of an attached engine, on a page of another origin."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), FileHandler)

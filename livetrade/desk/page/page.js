@@ -39,7 +39,7 @@ async function ask(address, patience, options = {}) {
 // ---- the panel ------------------------------------------------------------------------------------------------------
 
 const callbacks = new Map();
-const state = { snap: {}, host: "page" };
+const state = { snap: {}, equity: [], host: "page" };
 
 const model = {
   get: (name) => state[name],
@@ -86,7 +86,9 @@ function connect() {
     heard = performance.now();
     wait = SHORTEST_WAIT_MS;
     setText(connection, "");
-    show(JSON.parse(event.data).snap);
+    const message = JSON.parse(event.data);
+    if (message.equity) state.equity = message.equity;
+    show(message.snap);
   };
   opened.onclose = (event) => lose(event.reason ? `The desk has closed the connection: ${event.reason}.` : "Not connected to the desk.");
   socket = opened;
