@@ -16,7 +16,7 @@ from datetime import datetime, tzinfo
 from functools import partial
 from os import PathLike
 from threading import Event, Lock, Thread, get_ident
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
@@ -37,7 +37,6 @@ from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
-from livetrade.lockstep import LockStep
 from livetrade.lookup import look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -63,6 +62,9 @@ from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
+
+if TYPE_CHECKING:
+    from livetrade.lockstep import LockStep
 
 T = TypeVar("T")
 
@@ -142,7 +144,7 @@ class LiveTradingEngine(Surface):
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
-            self._steps = LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
+            self._steps = self._new_lock_step()
         except BaseException:
             self._loop.close()
             self._journal.close(0)
@@ -442,6 +444,11 @@ class LiveTradingEngine(Surface):
         if self._idle_waiters or self._lock_step:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._release_idle)
+
+    def _new_lock_step(self) -> "LockStep":
+        from livetrade.lockstep import LockStep
+
+        return LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
 
     def _let_users_in(self) -> None:
         """In lock-step: the turn of user code, once nothing is left to do here."""
