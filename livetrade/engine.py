@@ -36,7 +36,6 @@ from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
-from livetrade.lockstep import LockStep
 from livetrade.lookup import look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -66,6 +65,9 @@ from livetrade.version import __version__
 
 if TYPE_CHECKING:
     from livetrade.recorder import Recording
+
+if TYPE_CHECKING:
+    from livetrade.lockstep import LockStep
 
 T = TypeVar("T")
 
@@ -146,7 +148,7 @@ class LiveTradingEngine(Surface):
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
-            self._steps = LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
+            self._steps = self._new_lock_step()
         except BaseException:
             self._loop.close()
             self._journal.close(0)
@@ -446,6 +448,11 @@ class LiveTradingEngine(Surface):
         if self._idle_waiters or self._lock_step:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._release_idle)
+
+    def _new_lock_step(self) -> "LockStep":
+        from livetrade.lockstep import LockStep
+
+        return LockStep(self.stream.hub, self._answers, self._sleepers, self._strategies)
 
     def _let_users_in(self) -> None:
         """In lock-step: the turn of user code, once nothing is left to do here."""

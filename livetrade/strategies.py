@@ -154,6 +154,11 @@ class Run(Flow):
         if self._task is not None:
             self._task.cancel()
 
+    def refused(self, error: BaseException) -> None:
+        """It could not even begin."""
+        self.error = error
+        self._end(StrategyState.FAILED, error)
+
     async def _run(self) -> None:
         try:
             result = await self._call()
@@ -212,10 +217,17 @@ class StrategyHandle:
     wait changes nothing about it. Both raise what it raised, and `asyncio.CancelledError` once it was canceled.
     """
 
-    def __init__(self, name: str, begin: "Callable[[StrategyHandle], tuple[Run, UserThread]]") -> None:
+    _run: Run
+    _user: UserThread
+
+    def __init__(self, name: str, begin: "Callable[[StrategyHandle], object]") -> None:
         self._name = name
         self._begin = begin
-        self._run, self._user = begin(self)
+        begin(self)
+
+    def follow(self, run: Run, user: UserThread) -> None:
+        """This is its run from now on."""
+        self._run, self._user = run, user
 
     @property
     def name(self) -> str:
@@ -253,7 +265,7 @@ class StrategyHandle:
 
     def restart(self) -> "StrategyHandle":
         """Starts it again as it was started before, on the same book. Raises `OrderError` while it runs."""
-        self._run, self._user = self._begin(self)
+        self._begin(self)
         return self
 
     def result(self, timeout: float | timedelta | None = None) -> Any:
@@ -306,7 +318,7 @@ class Strategies:
 
     def _begin(
         self, name: str, call: Callable[[], Coroutine[Any, Any, Any]], alone: bool, handle: StrategyHandle
-    ) -> tuple[Run, UserThread]:
+    ) -> None:
         run = Run(name, call, self._engine.now())
         with self._lock:
             if self._closed:
@@ -316,18 +328,25 @@ class Strategies:
                     f"the strategy {name!r} is running; end it with engine.strategy({name!r}).cancel(), or give this "
                     f"one another name="
                 )
+            user = self._own(name) if alone else self._shared()
+            handle.follow(run, user)
             self._running[name] = run
             self._handles[name] = handle
-        user = self._own(name) if alone else self._shared()
+        try:
+            self._send_off(run, user, alone)
+        except BaseException as error:
+            run.refused(error)
+            raise
+
+    def _send_off(self, run: Run, user: UserThread, alone: bool) -> None:
         run.answer.bind(None, user.on_idle)
         run.at_end(partial(self._ended, run, user if alone else None))
         run.loop = loop = user.loop()
-        context = copy_context()
-        context.run(current_strategy.set, name)
-        context.run(flow.set, run)
         loop.set_task_factory(make_task)
+        context = copy_context()
+        context.run(current_strategy.set, run.name)
+        context.run(flow.set, run)
         loop.call_soon_threadsafe(run.begin, loop, context=context)
-        return run, user
 
     def _ended(self, run: Run, own: UserThread | None) -> None:
         with self._lock:

@@ -34,7 +34,6 @@ from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.reads import Reads
-from livetrade.strategies import START_TAKES, Strategies, Strategy, StrategyHandle, call_of, name_of
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
     MarketTerms,
@@ -54,6 +53,7 @@ from livetrade.usercode import TICKS_AT_ONCE, Callbacks, UserThread, guarded
 
 if TYPE_CHECKING:
     from livetrade.panel import Panel, PanelSource
+    from livetrade.strategies import Strategy, StrategyHandle
 
 NOT_CONFIRMED = "Not confirmed"
 
@@ -107,6 +107,8 @@ class Surface(Reads):
     _on_order: Callbacks
 
     def __init__(self) -> None:
+        from livetrade.strategies import Strategies
+
         self._panels: dict[tuple[tuple[str, ...] | None, float | None], Panel] = {}
         self._strategies = Strategies(self, lambda: self._user, self._own_user_thread, self._strategy_failed)
 
@@ -387,14 +389,14 @@ class Surface(Reads):
 
     def start(
         self,
-        strategy: Strategy,
+        strategy: "Strategy",
         /,
         *args: Any,
         name: str | None = None,
         params: Mapping[str, Any] | None = None,
         thread: bool = False,
         **parameters: Any,
-    ) -> StrategyHandle:
+    ) -> "StrategyHandle":
         """Runs a strategy, `async def f(engine, ...)`, from now on; gives its handle.
 
         Its arguments are those of the function after `engine`; one that is called `name`, `params` or `thread` goes
@@ -405,12 +407,14 @@ class Surface(Reads):
 
         Raises `OrderError` for what is no async function, arguments that do not fit it, or a name that is in use.
         """
+        from livetrade.strategies import START_TAKES, call_of, name_of
+
         given = {"name": name, "params": params, "thread": thread or None}
         taken = [word for word in START_TAKES if given[word] is not None]
         call = call_of(strategy, self, args, parameters, params, taken)
         return self._strategies.start(name_of(strategy) if name is None else name, call, alone=bool(thread))
 
-    def strategy(self, name: str) -> StrategyHandle | None:
+    def strategy(self, name: str) -> "StrategyHandle | None":
         """The handle of a strategy that was started here, by its name; None when there is none."""
         return self._strategies.get(name)
 

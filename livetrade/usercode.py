@@ -117,7 +117,7 @@ class UserThread:
 
     def is_stuck(self) -> bool:
         """Nothing goes on here without the engine's next step: no timer, no socket, no executor."""
-        return self.is_idle() and (self._loop is None or not self._loop.awaits_outside)
+        return self.is_idle() and (self._loop is None or self._stopped or not self._loop.awaits_outside)
 
     def runs(self, loop: object) -> bool:
         """Is this its loop?"""

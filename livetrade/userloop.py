@@ -49,6 +49,7 @@ class UserLoop(asyncio.SelectorEventLoop):
         self._holding = False
         self._arriving = False  # let in, and not run yet
         self._rests = False
+        self._outside = False
         self._abroad = 0  # calls that run in an executor
         self._spins = 0
         self._ident: int | None = None
@@ -139,7 +140,7 @@ class UserLoop(asyncio.SelectorEventLoop):
     @property
     def awaits_outside(self) -> bool:
         """A timer, a socket or an executor will wake it without the engine."""
-        return bool(self._abroad) or self._timed or len(self._places.get_map()) > 1  # one is its own
+        return self._outside
 
     @property
     def is_blocked(self) -> bool:
@@ -155,8 +156,6 @@ class UserLoop(asyncio.SelectorEventLoop):
         finally:
             self._blocked_on = before
 
-    _timed = False
-
     def _about_to_select(self, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
             self._spins += 1
@@ -166,7 +165,8 @@ class UserLoop(asyncio.SelectorEventLoop):
         with self._gate:
             if self._arriving:
                 return
-            self._timed = timeout is not None
+            sockets = len(self._places.get_map()) - 1  # one is its own
+            self._outside = timeout is not None or sockets > 0 or self._abroad > 0
             self._spins = 0
             self._rests = True
         self._on_rest()

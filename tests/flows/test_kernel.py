@@ -264,3 +264,52 @@ def test_a_killed_kernel_loses_nothing(fresh_kernel: Any, tmp_path: Path) -> Non
     assert printed(fresh_kernel, "engine.fills()['source'].tolist()[-1]") == "STOP_LOSS"
     assert printed(fresh_kernel, "engine.orders(open=True).index.tolist()") == ["rests"]
     fresh_kernel.run("engine.close()")
+
+
+STRATEGY = """
+enough = False
+
+async def buys(engine, symbol, every):
+    count = 0
+    async for tick in engine.stream.ticks(symbol):
+        count += 1
+        if count % every == 0:
+            await engine.market_buy(symbol, 1)
+        if enough:
+            raise ValueError("enough")
+
+task = engine.start(buys, "NSE:SBIN-EQ", every=5)
+"""
+UNTIL_IT_HAS_TRADED = """
+before = len(engine.orders())
+while len(engine.orders()) < before + 3:
+    {work}
+"""
+
+
+def test_a_strategy_runs_while_other_cells_compute(kernel: Any) -> None:
+    kernel.run(
+        "import livetrade as lt, time\n"
+        "engine = lt.LiveTradingEngine(500_000, feed=lt.SimulatedFeed('NSE:SBIN-EQ', ticks_per_second=25))"
+    )
+    kernel.run(STRATEGY)
+    assert printed(kernel, "[task.name, task.state]") == ["buys", "RUNNING"]
+    again = kernel.finish(kernel.send(STRATEGY))  # the cell is run again by mistake
+    assert "OrderError: the strategy 'buys' is running; end it with engine.strategy('buys').cancel()" in again.error
+    for work in ("time.sleep(0.01)", "sum(range(100_000))"):  # both have the kernel's own thread for themselves
+        kernel.run(UNTIL_IT_HAS_TRADED.format(work=work))
+
+    kernel.run("enough = True")
+    failed = kernel.finish(kernel.send("await task"))
+    assert failed.error == "ValueError: enough"
+    assert kernel.run("task").value.startswith("<strategy buys FAILED: ValueError('enough'), started at 20")
+    table = "engine.strategies().loc['buys', ['state', 'error', 'orders']].tolist()"
+    assert printed(kernel, f"{table} == ['FAILED', repr(task.error), len(engine.orders())]")
+    assert printed(kernel, "engine.orders()['strategy'].unique().tolist()") == ["buys"]
+    assert printed(kernel, "engine.health()['alarms']") == ["the strategy buys failed: ValueError('enough')"]
+
+    kernel.run("enough = False\ntask.restart()")
+    assert printed(kernel, "[task.state, task.cancel()]") == ["RUNNING", True]
+    ended = kernel.finish(kernel.send("await task"))
+    assert ended.error == "CancelledError: the strategy buys was canceled"
+    kernel.run("import warnings; warnings.simplefilter('ignore')\nengine.close()")

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import random
 import threading
 import time
@@ -500,6 +501,23 @@ def test_sleep_on_a_recording_ends_with_its_ticks() -> None:
     assert (tasks[1].state, tasks[1].result()) == ("FINISHED", None)
 
 
+@pytest.mark.parametrize("speed", [500, 2000])
+def test_sleep_on_a_recording_that_is_played_at_a_pace(speed: float) -> None:
+    async def sleeps(engine: lt.LiveTradingEngine) -> list[float]:
+        start, woken = engine.now(), []
+        for _ in range(5):
+            await engine.sleep(10)
+            woken.append((engine.now() - start).total_seconds())
+        return woken
+
+    feed = lt.RecordedFeed(recording([550.0] * 600), speed=speed, autoplay=False)
+    with trading(feed=feed) as engine:
+        task = engine.start(sleeps)
+        feed.play().result(60)
+        woken = task.result(10)
+        assert all(after - before >= 10 for before, after in itertools.pairwise([0, *woken]))
+
+
 # ── lock-step ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -660,3 +678,47 @@ def test_the_same_ticks_give_the_same_events_byte_for_byte(latency: float, tmp_p
         again = run(seed, lt.MemoryJournal())
         assert again == first, next(pair for pair in zip(again, first, strict=False) if pair[0] != pair[1])
     assert run(9, Listening(tmp_path / "kept.journal")) == first
+
+
+def test_a_recording_says_whom_it_waits_for() -> None:
+    go = threading.Event()
+
+    async def slow(engine: lt.LiveTradingEngine) -> None:
+        async for _ in engine.stream.ticks(SBIN):
+            await asyncio.to_thread(go.wait, 60)
+
+    async def beginner(engine: lt.LiveTradingEngine) -> None:
+        await asyncio.to_thread(go.wait, 60)
+
+    async def waiting(engine: lt.LiveTradingEngine) -> None:
+        await engine.sleep(5)
+
+    feed = lt.RecordedFeed(recording([550.0] * 10), speed=None, autoplay=False)
+    with trading(feed=feed) as engine:
+        tasks = [engine.start(strategy) for strategy in (slow, waiting, beginner)]
+        playing = feed.play()
+
+        def who() -> str:
+            return engine._read(lambda _: engine._steps.who_works(engine._users))
+
+        assert soon(lambda: who() == "the strategy beginner")
+        assert engine.health()["ticks"] == 0
+        go.set()
+        tasks[2].result(10)
+        assert playing.result(30) == 10
+
+
+def test_one_that_waits_for_another_holds_up_nothing() -> None:
+    async def waits_for(engine: lt.LiveTradingEngine) -> str:
+        return await engine.start(sleeper)
+
+    async def sleeper(engine: lt.LiveTradingEngine) -> str:
+        await engine.sleep(5)
+        return str(engine.now().second)
+
+    for alone in (False, True):
+        feed = lt.RecordedFeed(recording([550.0] * 10), speed=None, autoplay=False)
+        with trading(feed=feed) as engine:
+            task = engine.start(waits_for, thread=alone)
+            assert feed.play().result(30) == 10
+            assert task.result(10) == "5"
