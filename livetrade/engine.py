@@ -422,11 +422,11 @@ class LiveTradingEngine(Surface):
 
     def _is_idle(self) -> bool:
         """Lock-step may go on: each reader asks for its next tick, or waits for an answer that a tick must bring."""
-        if self._inbox or self._outbox:
-            return False
         busy = self.stream.hub.busy()
         if self.stream.hub.pending or not self._user.is_idle():
             busy[self._user.ident] += 1
+        if self._inbox or self._outbox:  # looked at last: who posts something and then asks is seen to have posted
+            return False
         return not busy or busy <= self._answers.awaited()
 
     def _release_idle(self) -> None:
