@@ -30,11 +30,13 @@ from livetrade.errors import (
     OrderPendingError,
     OrderRefusedError,
     PriceError,
+    StrategyError,
 )
 from livetrade.journal import MemoryJournal
 from livetrade.nested import enable_nested_asyncio
 from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderResult
+from livetrade.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
     from livetrade.journal.file import FileJournal
     from livetrade.opened import open_journal
-
-__version__ = "0.1.0"
+    from livetrade.replays.result import ReplayResult
+    from livetrade.replays.run import replay
 
 __all__ = [
     "DEFAULT_FEES",
@@ -76,7 +78,9 @@ __all__ = [
     "PriceError",
     "Product",
     "RecordedFeed",
+    "ReplayResult",
     "SimulatedFeed",
+    "StrategyError",
     "Tick",
     "TimeInForce",
     "enable_nested_asyncio",
@@ -86,6 +90,7 @@ __all__ = [
     "open_journal",
     "quotes",
     "read_ticks",
+    "replay",
 ]
 
 _LATER = {
@@ -96,6 +101,8 @@ _LATER = {
     "load_instruments": "livetrade.adapters.fyers.instruments",
     "open_journal": "livetrade.opened",
     "quotes": "livetrade.adapters.fyers.candles",
+    "ReplayResult": "livetrade.replays.result",
+    "replay": "livetrade.replays.run",
 }
 """What not every program needs, and where it is: loaded when it is first asked for."""
 

@@ -60,6 +60,7 @@ from livetrade.stream import LivePriceStream
 from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
+from livetrade.version import __version__
 
 T = TypeVar("T")
 
@@ -218,8 +219,6 @@ class LiveTradingEngine(Surface):
             self._loop.close()
 
     def _open(self) -> None:
-        from livetrade import __version__
-
         account = self.account
         ts = self.now_ns()
         self._journal.start(self._post_here, self._outbox.look)

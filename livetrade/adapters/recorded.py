@@ -62,10 +62,10 @@ def read_ticks(
     """Recorded ticks as a DataFrame: indexed by an aware `time` (nanoseconds, in `timezone`), with the columns symbol,
     bid, ask, last, volume, and bid_size and ask_size where the source has them. NaN is what a row does not tell.
 
-    source: the path of a Parquet or CSV file (`.parquet`, `.csv`, `.csv.gz`), or a DataFrame. It has a time index or a
-    `time` column (datetimes or ISO 8601 text, naive ones in `timezone`), a `symbol` column unless `symbol` is given,
-    and one of bid, ask and last. Rows stay in their order. Numbers are float64; columns of text or `Decimal` stay as
-    they are, and exact.
+    source: the path of a Parquet or CSV file (`.parquet`, `.csv`, `.csv.gz`), that of a journal that kept ticks (whose
+    times are when its engine took them), or a DataFrame. It has a time index or a `time` column (datetimes or ISO 8601
+    text, naive ones in `timezone`), a `symbol` column unless `symbol` is given, and one of bid, ask and last. Rows stay
+    in their order. Numbers are float64; columns of text or `Decimal` stay as they are, and exact.
     symbol: only this one; or what a source without a `symbol` column is about.
     start, end: both included; a date without a time is the whole day.
 
@@ -89,7 +89,8 @@ class RecordedFeed:
     source, symbol: as `read_ticks` takes them; naive times are in the engine's time zone.
     speed: 1.0 is the original pace, 60 sixty times as fast, None as fast as the strategies keep up, one tick at a time.
     autoplay: False waits for `play()`.
-    instruments: what is known of the symbols; others are what the engine takes them for.
+    instruments: what is known of the symbols; others are what a journal had, or what the engine takes them for.
+    otherwise: the symbol of a source that does not name any.
 
     A row that is no tick is quarantined by its reason: a price that is zero, negative, infinite, not a number or finer
     than the instrument's scale; a negative volume or size; no price at all ("empty"); a time before an earlier one of
@@ -105,10 +106,11 @@ class RecordedFeed:
         *,
         symbol: str | None = None,
         instruments: Sequence[Instrument] = (),
+        otherwise: str | None = None,
     ) -> None:
         self.speed = None if speed is None else float(positive(speed, "speed"))
-        self.instruments = tuple(instruments)
-        table = _table(source, symbol)
+        table = _table(source, symbol, otherwise)
+        self.instruments = (*table.instruments, *instruments)
         if not len(table.times):
             raise FeedError(f"{table.name} has no ticks")
         self._name = table.name
@@ -119,6 +121,11 @@ class RecordedFeed:
         self._start: Callable[[], object] | None = None
         self._posted = 0
         self._handle = self._new_handle()
+
+    @property
+    def name(self) -> str:
+        """What it plays, for messages."""
+        return self._name
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -152,6 +159,10 @@ class RecordedFeed:
         instrument: gives what each symbol's ticks are built with. zone: how naive times are meant.
         """
         return self._rows.ticks([instrument(symbol) for symbol in self._rows.symbols], zone)
+
+    def parts(self, instrument: Callable[[str], Instrument], zone: tzinfo, rows: int) -> "Iterator[Part]":
+        """The same in columns of raw integers, at most so many rows at a time."""
+        return self._rows.parts([instrument(symbol) for symbol in self._rows.symbols], zone, rows)
 
     async def run(self, sink: Sink) -> None:
         """Plays to the end, or until it is cancelled."""
@@ -259,12 +270,18 @@ class _Rows:
     def ticks(self, instruments: Sequence[Instrument], zone: tzinfo) -> Iterator[Tick | str]:
         import numpy as np
 
-        times = _localized(self._times, zone, self._name).asi8
         item_of = np.empty(len(instruments), dtype=object)
         item_of[:] = instruments
+        for part in self.parts(instruments, zone, CHUNK):
+            yield from _built(item_of[part.codes].tolist(), part.times.tolist(), part.raw, part.refused)
+
+    def parts(self, instruments: Sequence[Instrument], zone: tzinfo, rows: int) -> "Iterator[Part]":
+        import numpy as np
+
+        times = _localized(self._times, zone, self._name).asi8
         readers = [_reader(name, values, instruments) for name, values in self._columns.items()]
-        for first in range(0, len(self), CHUNK):
-            part = slice(first, first + CHUNK)
+        for first in range(0, len(self), rows):
+            part = slice(first, first + rows)
             codes = self._codes[part]
             refused = dict.fromkeys(np.flatnonzero(self._backward[part]).tolist(), BACKWARD)
             raw = {reader.name: reader.raw(part, codes, refused) for reader in readers}
@@ -273,7 +290,20 @@ class _Rows:
                 priced |= raw[name]
             for row in np.flatnonzero(priced == 0).tolist():
                 refused.setdefault(row, EMPTY)
-            yield from _built(item_of[codes].tolist(), times[part].tolist(), raw, refused)
+            yield Part(codes, times[part], raw, refused)
+
+
+class Part(NamedTuple):
+    """Some rows in the order of playing, in columns.
+
+    codes: which of the symbols; times: ns UTC; raw: integers by column, 0 for an unknown price and -1 for a size or
+    volume that is not given; refused: why a row is no tick, by its number here.
+    """
+
+    codes: "Array"
+    times: "Array"
+    raw: "dict[str, Array]"
+    refused: dict[int, str]
 
 
 def _built(
@@ -404,34 +434,44 @@ class _Table(NamedTuple):
     frame: "pd.DataFrame"
     """The columns symbol, bid, ask, last, volume, and the sizes where they are given."""
 
+    instruments: tuple[Instrument, ...] = ()
+    """What a journal knows of the symbols."""
+
     def given(self, name: str) -> bool:
         return not self.frame[name].isna().all()
 
 
-def _table(source: Source, symbol: str | None) -> _Table:
-    if symbol is not None:
-        check_symbol(symbol)
-    name, frame = _loaded(source)
+def _table(source: Source, symbol: str | None, otherwise: str | None = None) -> _Table:
+    for each in (symbol, otherwise):
+        if each is not None:
+            check_symbol(each)
+    name, frame, instruments = _loaded(source)
     if not frame.columns.is_unique:
         raise FeedError(f"{name} has a column twice: {_names(frame.columns[frame.columns.duplicated()])}")
     frame = _with_columns(frame, name)
     if not set(PRICES) & set(frame.columns):
         raise FeedError(f"{name} has no price: it needs a column bid, ask or last, and has {_names(frame.columns)}")
+    if otherwise is not None and "symbol" not in frame.columns and symbol is None:
+        frame = frame.assign(symbol=otherwise)
     frame = _of_symbol(frame, symbol, name)
     kept = frame.reindex(columns=["symbol", *FIGURES[:4], *(size for size in SIZES if size in frame.columns)])
-    return _Table(name, _times(frame["time"], name), kept)
+    return _Table(name, _times(frame["time"], name), kept, tuple(instruments))
 
 
-def _loaded(source: Source) -> "tuple[str, pd.DataFrame]":
+def _loaded(source: Source) -> "tuple[str, pd.DataFrame, Sequence[Instrument]]":
     import pandas as pd
 
+    from livetrade.journal.recording import is_journal, recorded
+
     if isinstance(source, pd.DataFrame):
-        return "the DataFrame", source
+        return "the DataFrame", source, ()
     if not isinstance(source, str | PathLike):
         raise FeedError(f"ticks come from a path or a DataFrame, not from {type(source).__name__}")
     path = Path(fspath(source)).expanduser()
+    if is_journal(path):
+        return path.name, *recorded(path)
     if not path.name.endswith((".parquet", ".csv", ".csv.gz")):
-        raise FeedError(f"{path.name}: unknown suffix; ticks are read from .parquet, .csv and .csv.gz")
+        raise FeedError(f"{path.name}: unknown suffix; ticks are read from .parquet, .csv, .csv.gz and journals")
     if not path.is_file():
         raise FeedError(f"{path}: no such file")
     try:
@@ -442,7 +482,7 @@ def _loaded(source: Source) -> "tuple[str, pd.DataFrame]":
         raise FeedError(f"{path.name} cannot be read: {error}") from error
     if frame.empty:
         raise FeedError(f"{path.name} has no ticks")
-    return path.name, frame
+    return path.name, frame, ()
 
 
 def _csv(path: Path) -> "pd.DataFrame":
