@@ -82,6 +82,9 @@ class Callbacks:
     def add(self, function: Callable[[Any], object]) -> None:
         self._functions[callback_key(function)] = function
 
+    def __bool__(self) -> bool:
+        return bool(self._functions)
+
     def __call__(self, value: object) -> None:
         for function in tuple(self._functions.values()):
             self._thread.soon(partial(guarded, function, value))

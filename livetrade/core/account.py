@@ -146,6 +146,13 @@ class Account(Protecting):
         self._touched[market.instrument.symbol] = market
         self._settle()
 
+    def equity_point(self) -> list[ev.Event]:
+        """What `handle` gives for a tick of a held symbol that changes nothing else, once `equity_due_ns` is reached;
+        its quote and its mark are set."""
+        self._out = []
+        self._equity_point()
+        return self._out
+
     def _equity_point(self) -> None:
         self.equity_due_ns = self.ts + SECOND_NS
         ledger = self.ledger

@@ -24,7 +24,7 @@ from livetrade.core.records import replaced
 from livetrade.core.state import Market
 from livetrade.core.ticks import Tick
 from livetrade.journal import MemoryJournal
-from livetrade.outbox import Outbox
+from livetrade.outbox import changed_orders
 from livetrade.replays.source import Recording, Rows
 from livetrade.replays.stream import ReplayStream, Subscription
 from livetrade.replays.tasks import Awaited, Job, ReplayOrderHandle, Task, Turns
@@ -47,14 +47,13 @@ class Driver:
         self.answers = Answers(account)
         user = cast("UserThread", _UserJobs(self.turns))
         self.on_fill, self.on_order = Callbacks(user), Callbacks(user)
-        callbacks = self.on_fill, self.on_order
-        self._outbox = Outbox(account, self.journal, self.answers, callbacks, self._take_now, None)
         self._stream = stream
         self._failed = failed
         self._naps = Naps(self.turns)
         self.tasks: list[Task] = []
         self._rows = 0  # taken before the part that plays now
-        self._row = -1  # of that part, the last that was taken
+        self._in_part = 0  # how many it has
+        self._numbers = iter(range(0))  # of the rows of that part that are still to be taken
         self._due_ns = 0  # up to here a row can be taken by itself; 0 where somebody has to look first
         self._markets: list[Market | None] = []
         self._readers: list[tuple[Subscription, ...]] = []  # of each symbol
@@ -92,9 +91,9 @@ class Driver:
         self._change_feed(FeedState.LIVE, "")
         self.turns.run()
         for rows in recording.parts():
+            self._in_part = rows.count
             self._play(rows)
-            self._rows += rows.count
-            self._row = -1
+            self._rows, self._in_part = self._rows + rows.count, 0
             progress(rows.count)
         self._change_feed(FeedState.CLOSED, ENDED)
         self._end()
@@ -128,30 +127,35 @@ class Driver:
     @property
     def played(self) -> int:
         """How many rows were taken."""
-        return self._rows + self._row + 1
+        return self._rows + self._in_part - self._numbers.__length_hint__()
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _play(self, rows: Rows) -> None:
         """Takes some rows: the plain ones, where nothing is due, by themselves."""
-        account, markets, lone, arrivals = self.account, self._markets, self._lone, self.turns.arrivals
-        columns = rows.codes, rows.times, rows.bids, rows.asks, rows.lasts, rows.quotes()
-        for row, code, ts, bid, ask, last, quote in zip(range(rows.count), *columns, strict=True):
-            self._row = row
+        account, markets, lone = self.account, self._markets, self._lone
+        self._numbers = numbers = iter(range(rows.count))
+        columns = rows.codes, rows.times, rows.bids, rows.asks, rows.marks, rows.quotes()
+        for row, code, ts, bid, ask, mark, quote in zip(numbers, *columns, strict=True):
             market = markets[code]
-            if (
-                market is None
-                or ts >= self._due_ns
-                or (market.alerts.active and market.alerts.crossed(bid, ask, last))
-                or (market.exposure_raw and ts >= account.equity_due_ns)
-            ):
+            if market is None or ts >= self._due_ns:
                 self._take_row(rows, row)
                 continue
+            if market.idle:
+                market.mark_raw = mark
+                if mark < market.low_raw:
+                    market.low_raw = mark
+                if mark > market.high_raw:
+                    market.high_raw = mark
+            elif market.alerts.active and market.alerts.crossed(bid, ask, rows.lasts[row]):
+                self._take_row(rows, row)
+                continue
+            else:
+                account.mark(market, mark)
             account.ts = ts
             market.quote = quote
-            mark = 2 * last if last else bid + ask if bid and ask else 0
-            if mark and mark != market.mark_raw:
-                account.mark(market, mark)
+            if ts >= account.equity_due_ns and market.exposure_raw:
+                self._publish(account.equity_point())
             reader = lone[code]
             if reader is None:
                 self._hand_out(code, quote)
@@ -165,8 +169,9 @@ class Driver:
                         reader.released().suspended(asked)
             else:
                 reader.offer(quote)
-            if arrivals:
+            if not self._due_ns:  # somebody asked for something
                 self.turns.run()
+                self._look_ahead()
 
     def _hand_out(self, code: int, quote: Tick) -> None:
         """To nobody, or to several readers: each has the tick before any of them goes on with it."""
@@ -187,7 +192,7 @@ class Driver:
             return
         tick = rows.tick(row)
         self._take_tick(tick)
-        code = rows.symbol_codes[row]
+        code = rows.code(row)
         if self._markets[code] is None:
             self._markets[code] = self.account.markets.get(tick.symbol)
         self.turns.run()
@@ -260,7 +265,8 @@ class Driver:
             command = replaced(command, ts=ts)
             handle.client_order_id = getattr(command, "client_order_id", None)
         events = account.handle(command)
-        self._publish(events, partial(self.answers.take, command, events, handle, ts))
+        self._publish(events)
+        self.answers.take(command, events, handle, ts)
 
     def follow(
         self, handle: ReplayOrderHandle, order_id: str | None, status: OrderStatus, timeout: float | None
@@ -275,15 +281,23 @@ class Driver:
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _publish(self, events: list[ev.Event], answer: Job | None = None) -> None:
-        if events or answer:
-            self._outbox.put(events, answer)
+    def _publish(self, events: list[ev.Event]) -> None:
+        """What a live engine's outbox does once events are durable, which they are here at once."""
+        if not events:
+            return
+        self.journal.events += events
+        if not (self.answers or self.on_fill or self.on_order):
+            return
+        for event in events:
+            if isinstance(event, ev.Filled):
+                self.on_fill(event.fill)
+        changed = changed_orders(self.account, events)
+        for order in changed:
+            self.on_order(order)
+        self.answers.orders_changed(changed)
 
     def _take(self, message: Any) -> None:
         self._publish(self.account.handle(message))
-
-    def _take_now(self, message: ev.BlockOpening | ev.Report) -> None:
-        self._take(replaced(message, ts=self.account.ts))
 
     def _change_feed(self, state: FeedState, reason: str) -> None:
         self._take(ev.FeedChanged(self.account.ts, state, reason))

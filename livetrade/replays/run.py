@@ -1,6 +1,7 @@
 """`replay(strategy, source, ...)`: the parts joined, and what a user wrote checked."""
 
 import asyncio
+import gc
 import inspect
 import sys
 import warnings
@@ -38,6 +39,8 @@ RESERVED = (
     "strategy", "source", "cash", "fees", "limits", "margin", "broker", "instruments", "timezone", "currency",
     "trigger_by", "params", "progress", "on_error",
 )  # fmt: skip
+COLLECT_AFTER = 50_000
+"""So many new objects that stay, before the collector looks for cycles."""
 SHOW_FROM = 200_000
 """A replay of fewer ticks is over before a progress bar is read."""
 
@@ -128,7 +131,7 @@ class _Run:
         names = _names(strategies)
         result = ReplayResult(self._engine, self._driver.journal, ", ".join(names), params, self._recording.name)
         jobs = [partial(strategy, self._engine, *args, **params) for strategy in strategies]
-        with _no_asyncio():
+        with _no_asyncio(), _seldom_collected():
             try:
                 self._play(dict(zip(names, jobs, strict=True)), progress)
             finally:
@@ -298,6 +301,17 @@ def _no_asyncio() -> Iterator[None]:
         yield
     finally:
         asyncio._set_running_loop(before)
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Nearly all that a replay keeps (orders, events) is kept to its end: the collector looks at it less often."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], COLLECT_AFTER) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

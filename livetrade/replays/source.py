@@ -95,33 +95,49 @@ class Rows:
         raw = part.raw
         self.count = len(part.codes)
         self.refused = part.refused
-        self.symbol_codes: list[int] = part.codes.tolist()
         self.codes: list[int] = np.where(plain, part.codes, ROUGH).tolist()
         self.times: list[int] = part.times.tolist()
         self.bids, self.asks, self.lasts = (_prices(raw.get(name), self.count) for name in PRICES)
+        self.marks: list[int] = marks_of(raw, self.count).tolist()
+        """Twice the price that a position is valued at (`Tick.mark_raw`), where a row is plain."""
         self._sizes = {name: _sizes(raw.get(name), self.count) for name in ("volume", *SIZES)}
+        self._part_codes = part.codes
         self._items = items
         self._only_prices = not raw.keys() & self._sizes.keys()
 
     def quotes(self) -> Iterator[Tick]:
         """A tick for each row, made when it is asked for."""
-        items = map(self._items.__getitem__, self.symbol_codes)
-        prices = items, self.times, self.bids, self.asks, self.lasts
+        import numpy as np
+
+        item_of = np.empty(len(self._items), dtype=object)
+        item_of[:] = self._items
+        prices = item_of[self._part_codes].tolist(), self.times, self.bids, self.asks, self.lasts
         if self._only_prices:
             return map(PriceTick, *prices)
         return map(Tick, *prices, self.times, *self._sizes.values())
+
+    def code(self, row: int) -> int:
+        """Which symbol a row is of."""
+        return int(self._part_codes[row])
 
     def tick(self, row: int) -> Tick:
         """One row as an update."""
         ts = self.times[row]
         prices = self.bids[row], self.asks[row], self.lasts[row]
         volume, bid_size, ask_size = (column[row] for column in self._sizes.values())
-        return Tick(self._items[self.symbol_codes[row]], ts, *prices, ts, volume, bid_size, ask_size)
+        return Tick(self._items[self.code(row)], ts, *prices, ts, volume, bid_size, ask_size)
 
 
 def _prices(column: "np.ndarray[Any, Any] | None", count: int) -> list[int]:
     values: list[int] = [0] * count if column is None else column.tolist()
     return values
+
+
+def marks_of(raw: "dict[str, np.ndarray[Any, Any]]", count: int) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    bids, asks, lasts = (raw.get(name, np.zeros(count, dtype=np.int64)) for name in PRICES)
+    return np.where(lasts > 0, 2 * lasts, np.where((bids > 0) & (asks > 0), bids + asks, 0))
 
 
 def _sizes(column: "np.ndarray[Any, Any] | None", count: int) -> list[int | None]:
@@ -144,6 +160,7 @@ class _Known:
 
         codes, raw = part.codes, part.raw
         plain = self._is_later(codes, part.times)
+        plain &= marks_of(raw, len(codes)) > 0
         for name, column in raw.items():
             given = column > 0 if name in PRICES else column >= 0
             told = self._told[name]
