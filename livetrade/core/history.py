@@ -311,13 +311,15 @@ class EquityTable(Table):
     }
 
     def add(self, point: EquityPoint) -> None:
-        amounts = (
-            point.cash_raw,
-            point.market_value_raw,
-            point.cash_raw + point.market_value_raw,
-            point.realized_raw,
-            point.unrealized_raw,
-            point.fees_raw,
+        cash, value, portfolio, realized, unrealized, fees = self.amounts.values()
+        self.append(
+            (
+                point.ts,
+                cash[point.cash_raw],
+                value[point.market_value_raw],
+                portfolio[point.cash_raw + point.market_value_raw],
+                realized[point.realized_raw],
+                unrealized[point.unrealized_raw],
+                fees[point.fees_raw],
+            )
         )
-        numbers = (known[raw] for known, raw in zip(self.amounts.values(), amounts, strict=True))
-        self.append((point.ts, *numbers))

@@ -129,22 +129,18 @@ class _ConflatedTick(Tick):
 
 
 class PriceTick(Tick):
-    """A quote of prices alone, whose source's time is the engine's: quicker to make, and never changed."""
+    """A quote of prices alone, whose source's time is the engine's, and whose mid is known. It is made empty, and whoever
+    makes it fills it: that is twice as quick as a constructor of ours."""
 
-    __slots__ = ()
+    __slots__ = ("mid",)
+    __init__ = object.__init__  # type: ignore[assignment]
+    mid: float  # type: ignore[misc]
     volume_raw = None
     bid_size_raw = None
     ask_size_raw = None
     source = ""
     whole = False
     seen = None
-
-    def __init__(self, instrument: Instrument, time_ns: int, bid_raw: int, ask_raw: int, last_raw: int) -> None:
-        self.instrument = instrument
-        self.received_ns = self.time_ns = time_ns
-        self.bid_raw = bid_raw
-        self.ask_raw = ask_raw
-        self.last_raw = last_raw
 
 
 _TICK_FIELDS = (

@@ -22,7 +22,7 @@ from livetrade.core.account import Account
 from livetrade.core.kinds import FeedState, OrderStatus
 from livetrade.core.records import replaced
 from livetrade.core.state import Market
-from livetrade.core.ticks import Tick
+from livetrade.core.ticks import PriceTick, Tick
 from livetrade.journal import MemoryJournal
 from livetrade.outbox import changed_orders
 from livetrade.replays.source import Recording, Rows
@@ -135,23 +135,29 @@ class Driver:
         """Takes some rows: the plain ones, where nothing is due, by themselves."""
         account, markets, lone = self.account, self._markets, self._lone
         self._numbers = numbers = iter(range(rows.count))
-        columns = rows.codes, rows.times, rows.bids, rows.asks, rows.marks, rows.quotes()
-        for row, code, ts, bid, ask, mark, quote in zip(numbers, *columns, strict=True):
+        for row, code, ts, bid, ask, last, mid, quote in rows.columns(numbers):
             market = markets[code]
             if market is None or ts >= self._due_ns:
                 self._take_row(rows, row)
                 continue
+            mark = 2 * last if last else bid + ask
             if market.idle:
                 market.mark_raw = mark
-                if mark < market.low_raw:
-                    market.low_raw = mark
-                if mark > market.high_raw:
-                    market.high_raw = mark
-            elif market.alerts.active and market.alerts.crossed(bid, ask, rows.lasts[row]):
+                market.low_raw = min(market.low_raw, mark)
+                market.high_raw = max(market.high_raw, mark)
+            elif market.alerts.active and market.alerts.crossed(bid, ask, last):
                 self._take_row(rows, row)
                 continue
             else:
                 account.mark(market, mark)
+            if quote is None:
+                quote = PriceTick()
+                quote.instrument = market.instrument
+                quote.received_ns = quote.time_ns = ts
+                quote.bid_raw = bid
+                quote.ask_raw = ask
+                quote.last_raw = last
+                quote.mid = mid
             account.ts = ts
             market.quote = quote
             if ts >= account.equity_due_ns and market.exposure_raw:

@@ -4,15 +4,16 @@ Most rows are *plain*: they tell all that their symbol's rows before told, later
 crossed. Such a row is its symbol's next quote as it stands; the rest goes through `core.quotes.merge`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from itertools import repeat
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from livetrade.adapters.recorded import FIGURES, PRICES, SIZES, Part, RecordedFeed
 from livetrade.core.instruments import Instrument
 from livetrade.core.quotes import merge
-from livetrade.core.ticks import PriceTick, Tick
+from livetrade.core.ticks import Tick
 from livetrade.ticklog import TickLog
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 14
 """How many rows stand in memory as Python numbers at a time."""
+EXACT_FLOATS = 1 << 53
+"""Below this every whole number is a float."""
 ROUGH = -1
 """The code of a row that is not plain."""
 
@@ -87,63 +90,63 @@ class Log:
 
 
 class Rows:
-    """Some rows, as lists: `codes` says which symbol, or ROUGH."""
+    """Some rows, in lists; `codes` says which symbol a row is of, or ROUGH."""
 
     def __init__(self, part: Part, plain: "np.ndarray[Any, Any]", items: list[Instrument]) -> None:
         import numpy as np
 
-        raw = part.raw
         self.count = len(part.codes)
         self.refused = part.refused
         self.codes: list[int] = np.where(plain, part.codes, ROUGH).tolist()
         self.times: list[int] = part.times.tolist()
-        self.bids, self.asks, self.lasts = (_prices(raw.get(name), self.count) for name in PRICES)
-        self.marks: list[int] = marks_of(raw, self.count).tolist()
-        """Twice the price that a position is valued at (`Tick.mark_raw`), where a row is plain."""
-        self._sizes = {name: _sizes(raw.get(name), self.count) for name in ("volume", *SIZES)}
-        self._part_codes = part.codes
+        self._part = part
         self._items = items
-        self._only_prices = not raw.keys() & self._sizes.keys()
-
-    def quotes(self) -> Iterator[Tick]:
-        """A tick for each row, made when it is asked for."""
-        import numpy as np
-
-        item_of = np.empty(len(self._items), dtype=object)
-        item_of[:] = self._items
-        prices = item_of[self._part_codes].tolist(), self.times, self.bids, self.asks, self.lasts
-        if self._only_prices:
-            return map(PriceTick, *prices)
-        return map(Tick, *prices, self.times, *self._sizes.values())
 
     def code(self, row: int) -> int:
-        """Which symbol a row is of."""
-        return int(self._part_codes[row])
+        """Which symbol a row is of, plain or not."""
+        return int(self._part.codes[row])
 
     def tick(self, row: int) -> Tick:
         """One row as an update."""
-        ts = self.times[row]
-        prices = self.bids[row], self.asks[row], self.lasts[row]
-        volume, bid_size, ask_size = (column[row] for column in self._sizes.values())
-        return Tick(self._items[self.code(row)], ts, *prices, ts, volume, bid_size, ask_size)
+        ts, raw = self.times[row], self._part.raw
+        bid, ask, last = (int(raw[name][row]) if name in raw else 0 for name in PRICES)
+        sizes = (int(raw[name][row]) if name in raw else -1 for name in ("volume", *SIZES))
+        volume, bid_size, ask_size = (None if size < 0 else size for size in sizes)
+        return Tick(self._items[self.code(row)], ts, bid, ask, last, ts, volume, bid_size, ask_size)
+
+    def columns(self, numbers: Iterator[int]) -> "Iterator[tuple[int, int, int, int, int, int, float, Tick | None]]":
+        """For each row: its number, code, time, bid, ask, last, mid, and its tick where that tells more than these."""
+        raw = self._part.raw
+        bids, asks, lasts = (raw[name].tolist() if name in raw else repeat(0) for name in PRICES)
+        mids = self._mids()
+        plain = mids is not None and not raw.keys() & {"volume", *SIZES}
+        ticks: Iterable[Tick | None] = repeat(None) if plain else map(self.tick, range(self.count))
+        return zip(numbers, self.codes, self.times, bids, asks, lasts, mids or repeat(nan), ticks, strict=False)
+
+    def _mids(self) -> "Iterable[float] | None":
+        """The mid of each row; None where numbers are so large that floats would have to be rounded twice."""
+        import numpy as np
+
+        raw = self._part.raw
+        if "bid" not in raw or "ask" not in raw:
+            return repeat(nan)
+        bids, asks = raw["bid"], raw["ask"]
+        sums = bids + asks
+        if sums.max(initial=0) >= EXACT_FLOATS:
+            return None
+        twice = np.array([item.twice for item in self._items], dtype=np.float64)
+        mids: list[float] = np.where((bids > 0) & (asks > 0), sums / twice[self._part.codes], nan).tolist()
+        return mids
 
 
-def _prices(column: "np.ndarray[Any, Any] | None", count: int) -> list[int]:
-    values: list[int] = [0] * count if column is None else column.tolist()
-    return values
-
-
-def marks_of(raw: "dict[str, np.ndarray[Any, Any]]", count: int) -> "np.ndarray[Any, Any]":
+def is_marked(part: Part) -> "np.ndarray[Any, Any]":
+    """Where a row tells what its symbol is worth: the last price, or both sides."""
     import numpy as np
 
-    bids, asks, lasts = (raw.get(name, np.zeros(count, dtype=np.int64)) for name in PRICES)
-    return np.where(lasts > 0, 2 * lasts, np.where((bids > 0) & (asks > 0), bids + asks, 0))
-
-
-def _sizes(column: "np.ndarray[Any, Any] | None", count: int) -> list[int | None]:
-    if column is None:
-        return list(repeat(None, count))
-    return [None if size < 0 else size for size in column.tolist()]
+    nothing = np.zeros(len(part.codes), dtype=np.int64)
+    bids, asks, lasts = (part.raw.get(name, nothing) > 0 for name in PRICES)
+    marked: np.ndarray[Any, Any] = lasts | (bids & asks)
+    return marked
 
 
 class _Known:
@@ -160,7 +163,7 @@ class _Known:
 
         codes, raw = part.codes, part.raw
         plain = self._is_later(codes, part.times)
-        plain &= marks_of(raw, len(codes)) > 0
+        plain &= is_marked(part)
         for name, column in raw.items():
             given = column > 0 if name in PRICES else column >= 0
             told = self._told[name]
