@@ -129,12 +129,12 @@ class _ConflatedTick(Tick):
 
 
 class PriceTick(Tick):
-    """A quote of prices alone, whose source's time is the engine's, and whose mid is known. It is made empty, and whoever
-    makes it fills it: that is twice as quick as a constructor of ours."""
+    """A quote of prices alone, whose source's time is the engine's, and whose mid is known. It is made empty and filled
+    by whoever makes it, which is twice as quick as a constructor."""
 
     __slots__ = ("mid",)
-    __init__ = object.__init__  # type: ignore[assignment]
-    mid: float  # type: ignore[misc]
+    __init__ = object.__init__
+    mid: float
     volume_raw = None
     bid_size_raw = None
     ask_size_raw = None

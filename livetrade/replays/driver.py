@@ -14,6 +14,7 @@ from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from operator import length_hint
 from typing import Any, cast
 
 from livetrade.answers import Answers
@@ -53,7 +54,7 @@ class Driver:
         self.tasks: list[Task] = []
         self._rows = 0  # taken before the part that plays now
         self._in_part = 0  # how many it has
-        self._numbers = iter(range(0))  # of the rows of that part that are still to be taken
+        self._left = iter(range(0))  # the numbers of its rows that are still to be taken
         self._due_ns = 0  # up to here a row can be taken by itself; 0 where somebody has to look first
         self._markets: list[Market | None] = []
         self._readers: list[tuple[Subscription, ...]] = []  # of each symbol
@@ -127,15 +128,15 @@ class Driver:
     @property
     def played(self) -> int:
         """How many rows were taken."""
-        return self._rows + self._in_part - self._numbers.__length_hint__()
+        return self._rows + self._in_part - length_hint(self._left)
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _play(self, rows: Rows) -> None:
+    def _play(self, rows: Rows) -> None:  # noqa: C901, PLR0912  a call for each step would take as long as the step
         """Takes some rows: the plain ones, where nothing is due, by themselves."""
         account, markets, lone = self.account, self._markets, self._lone
-        self._numbers = numbers = iter(range(rows.count))
-        for row, code, ts, bid, ask, last, mid, quote in rows.columns(numbers):
+        self._left = iter(range(rows.count))
+        for row, code, ts, bid, ask, last, mid, made in rows.columns(self._left):
             market = markets[code]
             if market is None or ts >= self._due_ns:
                 self._take_row(rows, row)
@@ -150,6 +151,7 @@ class Driver:
                 continue
             else:
                 account.mark(market, mark)
+            quote = made
             if quote is None:
                 quote = PriceTick()
                 quote.instrument = market.instrument
