@@ -32,6 +32,7 @@ from livetrade.errors import (
     OrderPendingError,
     OrderRefusedError,
     PriceError,
+    StrategyError,
 )
 from livetrade.journal import MemoryJournal
 from livetrade.nested import enable_nested_asyncio
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
     from livetrade.opened import open_journal
+    from livetrade.replays.result import ReplayResult
+    from livetrade.replays.run import replay
 
 __all__ = [
     "AttachedEngine",
@@ -82,7 +85,9 @@ __all__ = [
     "PriceError",
     "Product",
     "RecordedFeed",
+    "ReplayResult",
     "SimulatedFeed",
+    "StrategyError",
     "Tick",
     "TimeInForce",
     "attach",
@@ -93,6 +98,7 @@ __all__ = [
     "open_journal",
     "quotes",
     "read_ticks",
+    "replay",
     "start_desk",
 ]
 
@@ -107,6 +113,8 @@ _LATER = {
     "open_journal": "livetrade.opened",
     "quotes": "livetrade.adapters.fyers.candles",
     "start_desk": "livetrade.desk.starting",
+    "ReplayResult": "livetrade.replays.result",
+    "replay": "livetrade.replays.run",
 }
 """What not every program needs, and where it is: loaded when it is first asked for."""
 

@@ -298,18 +298,20 @@ def _done(order: Order) -> str:
     return f"Accepted: {order.side} {order.quantity} {order.symbol} {order.order_type}"
 
 
+_TOLD: dict[type, Callable[..., str]] = {
+    ev.SubmitOrder: lambda _: "",
+    ev.ModifyOrder: lambda c: f"Modified {c.client_order_id}",
+    ev.CancelOrder: lambda c: f"Canceled {c.client_order_id}",
+    ev.CancelAll: lambda c: "Canceled all working orders" + (f" of {c.symbol}" if c.symbol else ""),
+    ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
+    ev.ClosePosition: lambda c: f"Closed {c.symbol}",
+    ev.Flatten: lambda c: f"Closed {c.symbol or 'everything'}",
+    ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
+    ev.Resume: lambda _: "Trading goes on",
+    ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",
+}
+
+
 def _told(command: ev.Command) -> str:
     """What a command's success is told as; an order tells it itself."""
-    texts: dict[type, Callable[..., str]] = {
-        ev.SubmitOrder: lambda _: "",
-        ev.ModifyOrder: lambda c: f"Modified {c.client_order_id}",
-        ev.CancelOrder: lambda c: f"Canceled {c.client_order_id}",
-        ev.CancelAll: lambda c: "Canceled all working orders" + (f" of {c.symbol}" if c.symbol else ""),
-        ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
-        ev.ClosePosition: lambda c: f"Closed {c.symbol}",
-        ev.Flatten: lambda c: f"Closed {c.symbol or 'everything'}",
-        ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
-        ev.Resume: lambda _: "Trading goes on",
-        ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",
-    }
-    return texts[type(command)](command)
+    return _TOLD[type(command)](command)

@@ -462,9 +462,10 @@ class LiveTradingEngine(Surface):
 
     def _is_idle(self) -> bool:
         """Lock-step may go on. A callback that waits for an answer has ticks behind it that only come after that."""
-        if self._inbox or self._outbox or (self.stream.hub.pending and self._user.is_idle()):
+        is_idle = self._steps.is_idle(self._users) and not (self.stream.hub.pending and self._user.is_idle())
+        if self._inbox or self._outbox:  # looked at last: who posts something and then asks is seen to have posted
             return False
-        return self._steps.is_idle(self._users)
+        return is_idle
 
     def _release_idle(self) -> None:
         self._let_users_in()

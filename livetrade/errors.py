@@ -7,12 +7,15 @@
     ├── OrderPendingError       `OrderResult.raise_if_failed()`: the outcome is not known yet; do not send it again
     ├── EngineClosedError       a command to a closed engine
     ├── FeedError               a source of ticks that cannot be read or reached
+    ├── StrategyError           a replayed strategy raised; `.result` is what there was so far
     ├── JournalError            a journal that cannot be opened or does not fit
     ├── DeskError               a desk that cannot be started or reached; what is known of it would be old
     └── LedgerError             the books do not add up: a defect in livetrade, never in your code
 
 What *you* asked wrongly raises. What the market, a broker or a feed did oddly is recorded, counted and answered.
 """
+
+from typing import Any
 
 
 class LiveTradeError(Exception):
@@ -48,6 +51,15 @@ class EngineClosedError(LiveTradeError):
 
 class FeedError(LiveTradeError):
     """A source of ticks cannot be read: a missing file or column, times out of order, no price in a row."""
+
+
+class StrategyError(LiveTradeError):
+    """A strategy raised in a replay, which ended there. `__cause__` is what it raised, `result` the `ReplayResult` so
+    far."""
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class JournalError(LiveTradeError):

@@ -85,7 +85,7 @@ class Outbox:
     def put(self, events: Sequence[ev.Event], answer: Answer | None = None) -> None:
         """Takes the events of one step, just after it was taken; `answer` tells of the account as it then is."""
         if events:
-            step = _Step(events, self._changed(events))
+            step = _Step(events, changed_orders(self._account, events))
             self._steps.append(step)
             self._held.append(step)
             self._journal.append(events, partial(self._durable, step))
@@ -224,10 +224,11 @@ class Outbox:
         else:
             self._take(ev.RequestRejected(0, request.client_order_id, reason))
 
-    def _changed(self, events: Sequence[ev.Event]) -> list[Order]:
-        """The orders that events are about, as they are now."""
-        orders = self._account.orders
-        return [orders[order_id] for order_id in dict.fromkeys(map(order_id_of, events)) if order_id in orders]
+
+def changed_orders(account: Account, events: Sequence[ev.Event]) -> list[Order]:
+    """The orders that events are about, as they are now."""
+    orders = account.orders
+    return [orders[order_id] for order_id in dict.fromkeys(map(order_id_of, events)) if order_id in orders]
 
 
 def _opens(request: ev.Submit | ev.Modify) -> bool:

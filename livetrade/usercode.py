@@ -183,6 +183,9 @@ class Callbacks:
         if self._functions.get(key) is function:
             del self._functions[key]
 
+    def __bool__(self) -> bool:
+        return bool(self._functions)
+
     def __call__(self, value: object) -> None:
         for function in tuple(self._functions.values()):
             self._thread.soon(partial(guarded, function, value))

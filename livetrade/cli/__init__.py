@@ -4,13 +4,16 @@ What only one command needs (rich, pandas) loads inside it, so that the help and
 at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130 after Ctrl-C and 143 after SIGTERM.
 """
 
+import ast
+import inspect
 import json
 import os
 import signal
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,6 +98,85 @@ def _market(symbols: str, seed: int, ticks_per_second: float) -> lt.SimulatedFee
 
 def _tradable(feed: lt.SimulatedFeed) -> list[str]:
     return [instrument.symbol for instrument in feed.instruments if instrument.kind != "INDEX"]
+
+
+# ── livetrade replay ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def replay(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Recorded ticks: .parquet, .csv, .csv.gz, or a journal.")
+    ],
+    strategy: Annotated[
+        str, typer.Argument(metavar="MODULE:FUNCTION", help="An async function, such as strategies:ema_cross.")
+    ],
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter of it.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="Play this symbol alone; handed to the strategy if it takes a symbol.")
+    ] = None,
+    cash: Annotated[str, typer.Option(help="The opening cash.")] = "500000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> int:
+    """Run a strategy over recorded ticks, as fast as it goes, and show what it made.
+
+    The module is looked for in the current folder first. A value of --param is a number, True, False or None where it
+    reads as one, and else text. Exit code 1 where the strategy raises or the ticks cannot be read.
+    """
+    from livetrade.replays.summary import summary
+
+    function = _function(strategy)
+    params = dict(_param(each) for each in param or [])
+    takes = inspect.signature(function).parameters if callable(function) else {}
+    if symbol is not None and "symbol" in takes and "symbol" not in params:
+        params["symbol"] = symbol
+    ticks = source if symbol is None else lt.read_ticks(source, symbol)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RuntimeWarning)
+        result = lt.replay(function, ticks, cash=cash, params=params)
+    for warning in told:
+        _complain(str(warning.message), 0)
+    figures = summary(result)
+    if as_json:
+        print(json.dumps({"strategy": result.strategy, "params": params, "ticks": result.ticks_played, **figures}))
+    else:
+        print(f"{result.strategy} on {source.name}: {result.ticks_played:,} ticks")
+        for name, value in figures.items():
+            print(f"  {name:18} {_figure(value):>14}")
+    return 0
+
+
+def _function(named: str) -> Any:
+    module, _, name = named.partition(":")
+    if not module or not name:
+        raise typer.BadParameter(f"write MODULE:FUNCTION, such as strategies:ema_cross, not {named}")
+    sys.path.insert(0, os.fspath(Path.cwd()))
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise typer.BadParameter(f"the module {module} needs {error.name}, which is not installed") from None
+        raise typer.BadParameter(f"there is no module {module} here ({Path.cwd()})") from None
+    except AttributeError:
+        raise typer.BadParameter(f"the module {module} has no {name}") from None
+    except Exception as error:  # noqa: BLE001  the user's module, whatever it raises as it is loaded
+        raise typer.BadParameter(f"the module {module} cannot be loaded: {type(error).__name__}: {error}") from None
+
+
+def _param(given: str) -> tuple[str, Any]:
+    name, sign, value = given.partition("=")
+    if not sign or not name.isidentifier():
+        raise typer.BadParameter(f"write --param name=value, not {given}", param_hint="--param")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _figure(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 # ── livetrade journal ────────────────────────────────────────────────────────────────────────────────────────────────

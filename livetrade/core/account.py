@@ -38,7 +38,7 @@ class Account(Protecting):
     part of an order; None means that it is paid in full. trigger_by: "quote" or "last", what exits and stops watch.
     """
 
-    __slots__ = ("_equity_due_ns", "_reports", "quarantined", "ticks")
+    __slots__ = ("_reports", "equity_due_ns", "quarantined", "ticks")
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Account(Protecting):
         self.ticks = 0
         self.quarantined: Counter[str] = Counter()
         self._reports: deque[ev.Report] = deque()
-        self._equity_due_ns = 0
+        self.equity_due_ns = 0
 
     # ── the shell's side ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -130,7 +130,7 @@ class Account(Protecting):
             self.mark(market, mark)
         if market.alerts.active and market.alerts.crossed(bid, ask, last):
             self._react(market)
-        if ts >= self._equity_due_ns and market.exposure_raw:
+        if ts >= self.equity_due_ns and market.exposure_raw:
             self._equity_point()
 
     def _misfit(self, tick: Tick, market: Market | None) -> str | None:
@@ -146,8 +146,15 @@ class Account(Protecting):
         self._touched[market.instrument.symbol] = market
         self._settle()
 
+    def equity_point(self) -> list[ev.Event]:
+        """What `handle` gives for a tick of a held symbol that changes nothing else, once `equity_due_ns` is reached;
+        its quote and its mark are set."""
+        self._out = []
+        self._equity_point()
+        return self._out
+
     def _equity_point(self) -> None:
-        self._equity_due_ns = self.ts + SECOND_NS
+        self.equity_due_ns = self.ts + SECOND_NS
         ledger = self.ledger
         self._emit(
             ev.EquityPoint(
@@ -191,7 +198,7 @@ class Account(Protecting):
             self._note_marks()
             base = self.total_pnl_raw if self.is_flat() else None
             self._emit(ev.DayStarted(self.ts, day, self.total_pnl_raw, base))
-            self._equity_due_ns = 0
+            self.equity_due_ns = 0
         self._set_deadline()
 
     def _note_marks(self) -> None:

@@ -51,6 +51,8 @@ class Instrument:
     zone: tzinfo = field(repr=False, compare=False)
     unit: int = field(repr=False, compare=False)
     """Raw money of one raw price times one raw quantity; always even, so that a mid is exact too."""
+    twice: int = field(repr=False, compare=False)
+    """What the sum of a bid and an ask of 1 is in raw prices: a sum divided by it is their mid."""
     tick_raw: int = field(repr=False, compare=False)
     lot_raw: int = field(repr=False, compare=False)
 
@@ -106,6 +108,7 @@ class Instrument:
         put("currency", currency)
         put("zone", zone)
         put("unit", unit * 10)
+        put("twice", 2 * 10**scale)
         put("tick_raw", tick_raw)
         put("lot_raw", lot_raw)
 

@@ -22,12 +22,15 @@ from livetrade.core.venue import Venue
 _BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+_PAIRS = [first + second for first in _BASE36 for second in _BASE36]
+
+
 def base36(value: int, width: int) -> str:
     digits = ""
     while value:
-        value, digit = divmod(value, 36)
-        digits = _BASE36[digit] + digits
-    return digits.rjust(width, "0")
+        value, pair = divmod(value, 1296)
+        digits = _PAIRS[pair] + digits
+    return digits.lstrip("0").rjust(width, "0")
 
 
 class Ordering(Approving):
@@ -112,7 +115,9 @@ class Ordering(Approving):
         if misfit:
             self._deny("order", misfit, order.client_order_id)
         else:
-            self._submit(replaced(order, instrument=market.instrument), market)
+            if order.instrument is not market.instrument:
+                order = replaced(order, instrument=market.instrument)
+            self._submit(order, market)
 
     def _submit(self, order: Order, market: Market) -> None:
         """Sends an order if the limits approve it, or records why not. The only way out for an order."""

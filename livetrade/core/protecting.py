@@ -189,6 +189,7 @@ class Protecting(Ordering):
             for order in market.working.values():
                 if order.venue_order_id:
                     alerts.watch_order(order, self.trigger_by)
+        market.idle = not (alerts.active or market.exposure_raw)
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,12 +18,6 @@ class Record:
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} never changes; {name} cannot be set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} never changes; {name} cannot be deleted")
-
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
@@ -40,6 +34,14 @@ class Record:
         return type(self), tuple(getattr(self, name) for name in self.__match_args__)
 
 
+def _never_set(record: Record, name: str, value: object) -> None:
+    raise AttributeError(f"{type(record).__name__} never changes; {name} cannot be set")
+
+
+def _never_deleted(record: Record, name: str) -> None:
+    raise AttributeError(f"{type(record).__name__} never changes; {name} cannot be deleted")
+
+
 @dataclass_transform(frozen_default=True)
 def record(kind: type[T]) -> type[T]:
     """Makes a record of a class whose body annotates its fields, those with a default last."""
@@ -47,20 +49,39 @@ def record(kind: type[T]) -> type[T]:
     names = tuple(body["__annotations__"])
     defaults = {name: body.pop(name) for name in names if name in body}
     arguments = ", ".join(f"{name}=_defaults[{name!r}]" if name in defaults else name for name in names)
-    lines = "".join(f"\n    _put(self, {name!r}, {name})" for name in names)
-    exec(f"def __init__(self, {arguments}):{lines}", {"_put": _put, "_defaults": defaults}, body)
+    open_kind = _open_kind(names)
+    if len(names) < MANY:
+        lines = "".join(f"\n    _put(self, {name!r}, {name})" for name in names)
+    else:
+        stored = "".join(f"\n    self.{name} = {name}" for name in names)
+        lines = f"\n    _put(self, '__class__', _open){stored}\n    self.__class__ = _closed"
+    scope = {"_put": _put, "_defaults": defaults, "_open": open_kind}
+    exec(f"def __init__(self, {arguments}):{lines}", scope, body)
     for name in ("__dict__", "__weakref__"):
         body.pop(name, None)
     body["__slots__"] = body["__match_args__"] = names
+    body["__setattr__"], body["__delattr__"] = _never_set, _never_deleted
     made: type[T] = type(kind.__name__, (Record,), body)
+    scope["_closed"] = made
     return made
+
+
+MANY = 8
+"""A record of so many fields is written to faster as a twin of it that may be."""
+
+
+def _open_kind(names: tuple[str, ...]) -> type:
+    """A twin of a record that is written to by plain stores, a fifth of what passing by `__setattr__` takes; once it is
+    filled it becomes the record, which has the same slots."""
+    return type("Open", (Record,), {"__slots__": names})
 
 
 @cache
 def _copier(kind: type) -> Callable[[Any], Any]:
-    lines = "".join(f"\n    _put(copy, {name!r}, value.{name})" for name in kind.__slots__)  # type: ignore[attr-defined]
-    made: dict[str, Any] = {"_put": _put, "_new": object.__new__, "_kind": kind}
-    exec(f"def copied(value):\n    copy = _new(_kind){lines}\n    return copy", made)
+    names: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]
+    lines = "".join(f"\n    copy.{name} = value.{name}" for name in names)
+    made: dict[str, Any] = {"_new": object.__new__, "_kind": kind, "_open": _open_kind(names)}
+    exec(f"def copied(value):\n    copy = _new(_open){lines}\n    copy.__class__ = _kind\n    return copy", made)
     copied: Callable[[Any], Any] = made["copied"]
     return copied
 

@@ -34,6 +34,7 @@ class Market:
         "books",
         "exposure_raw",
         "high_raw",
+        "idle",
         "instrument",
         "lost",
         "low_raw",
@@ -53,6 +54,7 @@ class Market:
         self.working: dict[str, Order] = {}
         self.alerts = Alerts()
         self.exposure_raw = 0  # raw money that the position gains for each step of the mark
+        self.idle = True  # a tick changes nothing but its quote and mark: nothing is held, and no alert is set
 
     @property
     def position_raw(self) -> int:

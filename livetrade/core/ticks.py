@@ -100,7 +100,7 @@ class Tick:
     @property
     def mid(self) -> float:
         if self.bid_raw and self.ask_raw:
-            return float((self.bid_raw + self.ask_raw) / (2 * 10**self.instrument.scale))
+            return (self.bid_raw + self.ask_raw) / self.instrument.twice
         return float("nan")
 
     @property
@@ -126,6 +126,21 @@ class Tick:
 
 class _ConflatedTick(Tick):
     __slots__ = ("missed",)
+
+
+class PriceTick(Tick):
+    """A quote of prices alone, whose source's time is the engine's, and whose mid is known. It is made empty and filled
+    by whoever makes it, which is twice as quick as a constructor."""
+
+    __slots__ = ("mid",)
+    __init__ = object.__init__
+    mid: float
+    volume_raw = None
+    bid_size_raw = None
+    ask_size_raw = None
+    source = ""
+    whole = False
+    seen = None
 
 
 _TICK_FIELDS = (

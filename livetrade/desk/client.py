@@ -36,7 +36,7 @@ from livetrade.desk.wire import price_words, words_of
 from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
-from livetrade.outbox import order_id_of
+from livetrade.outbox import changed_orders
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.snapshot import headline, panel_snapshot
@@ -211,11 +211,10 @@ class AttachedEngine(Surface):
 
     def _happened(self, events: Sequence[ev.Event]) -> None:
         """After the fold: who follows an order hears of it, and so do callbacks, once this engine is up to date."""
-        orders = self.account.orders
         for event in events:
             if isinstance(event, ev.InstrumentAdded):
                 self.stream.learn(event.instrument)
-        changed = [orders[key] for key in dict.fromkeys(map(order_id_of, events)) if key in orders]
+        changed = changed_orders(self.account, events)
         self._follow_known()
         self._answers.orders_changed(changed)
         if not self._link.ready:

@@ -27,6 +27,7 @@ class RecordedFeed:
     source, symbol, bars: as `read_ticks` takes them; naive times are in the engine's time zone.
     speed: 1.0 is the original pace, 60 sixty times as fast, None as fast as the strategies keep up, one tick at a time.
     autoplay: False waits for `play()`.
+    otherwise: the symbol of a source that names none.
     instruments: what is known of the symbols; others are what a recording or a journal says, else what the engine takes
     them for.
 
@@ -45,9 +46,10 @@ class RecordedFeed:
         symbol: str | None = None,
         instruments: Sequence[Instrument] = (),
         bars: str | float | timedelta | None = None,
+        otherwise: str | None = None,
     ) -> None:
         self.speed = None if speed is None else float(positive(speed, "speed"))
-        table = table_of(source, symbol, bars)
+        table = table_of(source, symbol, bars, otherwise=otherwise)
         if not len(table.times):
             raise FeedError(f"{table.name} has no ticks")
         self._name = table.name

@@ -22,24 +22,32 @@ _FILES = (".parquet", ".csv", ".csv.gz")
 _SQLITE = b"SQLite format 3\0"
 
 
-def table_of(source: Source, symbol: str | None, bars: object = None, period: Period | None = None) -> Table:
+def table_of(
+    source: Source,
+    symbol: str | None,
+    bars: object = None,
+    period: Period | None = None,
+    otherwise: str | None = None,
+) -> Table:
     """The table of a source. period: what is asked for of it; files of a folder that have nothing of that are not read.
+    otherwise: the symbol of one that names none.
 
     Raises `FeedError`, `OrderError`."""
     import pandas as pd
 
     from livetrade.adapters.recorded import kept  # with all of a journal behind it
 
-    if symbol is not None:
-        check_symbol(symbol)
+    for each in (symbol, otherwise):
+        if each is not None:
+            check_symbol(each)
     length = length_of(bars)
     if isinstance(source, pd.DataFrame):
-        return of_frame(source, "the DataFrame", symbol, length)
+        return of_frame(source, "the DataFrame", symbol, length, otherwise)
     path = _path(source)
     table = kept.quotes_in(path, symbol, period)
     if table is None:
         frame = _loaded(path)
-        return of_frame(frame, path.name, symbol, length)
+        return of_frame(frame, path.name, symbol, length, otherwise)
     if length is not None:
         raise FeedError(f"{table.name} has ticks; bars=... is for open, high, low and close")
     return table

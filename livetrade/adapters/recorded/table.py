@@ -43,9 +43,12 @@ class Table(NamedTuple):
         return bool((column > (0 if name in PRICES else -1)).any() if self.instruments else not column.isna().all())
 
 
-def of_frame(frame: "pd.DataFrame", name: str, symbol: str | None, length: int | None) -> Table:
-    """The table of what a user's DataFrame or file holds: ticks, quotes of an engine, or bars. Raises `FeedError`."""
-    nameless = frame.attrs.get("symbol")
+def of_frame(
+    frame: "pd.DataFrame", name: str, symbol: str | None, length: int | None, otherwise: str | None = None
+) -> Table:
+    """The table of what a user's DataFrame or file holds: ticks, quotes of an engine, or bars. otherwise: the symbol of
+    one that names none. Raises `FeedError`."""
+    nameless = frame.attrs.get("symbol", otherwise)
     if not frame.columns.is_unique:
         raise FeedError(f"{name} has a column twice: {listed(frame.columns[frame.columns.duplicated()])}")
     frame = _with_columns(frame, name)

@@ -1,0 +1,77 @@
+"""What a replay gives back: the account at its end, with every read of an engine."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from livetrade.columns import View
+from livetrade.core.account import Account
+from livetrade.core.instruments import Instrument
+from livetrade.core.numbers import at, money
+from livetrade.journal import MemoryJournal
+from livetrade.reads import Reads
+from livetrade.replays.engine import ReplayEngine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+
+
+class ReplayResult(Reads):
+    """An account after a replay: `orders()`, `fills()`, `positions()`, `equity()` and all other reads of an engine.
+
+    strategy: the name of what was replayed (several: with commas). params: what it was given. source: what the ticks
+    came from. journal: the events, as a live engine would have journaled them. error: what a strategy raised, None
+    where all went well. values: what each strategy returned, by name.
+    """
+
+    def __init__(
+        self, engine: ReplayEngine, journal: MemoryJournal, strategy: str, params: Mapping[str, Any], source: str
+    ) -> None:
+        self.strategy = strategy
+        self.params = dict(params)
+        self.source = source
+        self.journal = journal
+        self.error: BaseException | None = None
+        self.values: dict[str, object] = {}
+        self._engine = engine
+
+    def _read(self, question: Callable[[Account], T]) -> T:
+        return question(self._engine.account)
+
+    def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
+        return self._engine._read_ticks(symbol)
+
+    def _instrument(self, symbol: str) -> Instrument:
+        return self._engine._instrument(symbol)
+
+    def health(self) -> dict[str, Any]:
+        """feed, feed_reason, ticks, tick_age (seconds by symbol), quarantined (count by reason), alarms."""
+        return self._engine.health()
+
+    @property
+    def ticks_played(self) -> int:
+        """How many ticks came, without the quarantined ones."""
+        return self._engine.ticks_taken
+
+    def plot(self, *, title: str | None = None) -> "Figure":
+        """A matplotlib figure: the portfolio's value, and each fill where it happened.
+
+        Raises `ImportError` where matplotlib is missing.
+        """
+        from livetrade.replays.plot import plotted
+
+        return plotted(self, title or f"{self.strategy} on {self.source}")
+
+    def __repr__(self) -> str:
+        account = self._engine.account
+        begin = account.opened.ts if account.opened is not None else account.ts
+        put_in, pnl = account.ledger.put_in_raw, account.total_pnl_raw
+        percent = f" ({100 * pnl / put_in:+.2f} %)" if put_in else ""
+        failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
+        return (
+            f"<ReplayResult {self.strategy} on {self.source}: {self.ticks_played:,} ticks "
+            f"{at(begin, account.zone):%Y-%m-%d %H:%M} to {at(account.ts, account.zone):%Y-%m-%d %H:%M}, "
+            f"{len(account.orders):,} orders, {account.fill_history.length:,} fills, "
+            f"P&L {money(pnl):+,.2f} {account.currency}{percent}{failed}>"
+        )
