@@ -155,10 +155,11 @@ class Reads(ABC):
             multipliers=past.multipliers,
         )
 
-    def returns(self, freq: str = "1D") -> "pd.Series[float]":
-        """Net returns by day (or another pandas frequency) from the account's beginning until now, with a naive index:
-        what quantstats and pyfolio take. What counts as a day: `livetrade.stats.returns`."""
-        return stats.returns(self._read(_past).curve(), freq)
+    @property
+    def returns(self) -> "pd.Series[float]":
+        """Net returns by day from the account's beginning until now, with a naive index: what quantstats and pyfolio
+        take. What counts as a day, and returns by any other frequency: `livetrade.stats.returns`."""
+        return stats.returns(self._read(_past).curve())
 
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.

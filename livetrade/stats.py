@@ -122,8 +122,8 @@ def returns(equity: "pd.DataFrame", freq: Any = "1D", zone: tzinfo | str | None 
     over night is in the day's first. Time-weighted: transfers of cash are not returns (see this module).
 
     The daily ones are what quantstats, empyrical-reloaded and pyfolio-reloaded take as they are. Tried with quantstats
-    0.0.86 (`quantstats.reports.html(engine.returns(), output="report.html")`, and its `stats`) and pyfolio-reloaded
-    0.10.1 (`pyfolio.timeseries.perf_stats(engine.returns())`).
+    0.0.86 (`quantstats.reports.html(engine.returns, output="report.html")`, and its `stats`) and pyfolio-reloaded
+    0.10.1 (`pyfolio.timeseries.perf_stats(engine.returns)`).
 
     Raises `OrderError` for a frequency or a zone that is none.
     """

@@ -223,8 +223,7 @@ class LivePriceStream:
         """
         item = self.instrument(symbol)
         builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)
-        if type(warmup) is not int or warmup < 0:
-            raise OrderError(f"warmup is a number of bars, not {warmup!r}")
+        check_warmup(warmup)
         reader = BarReader(self.hub, item.symbol, builder)
         owner = self._owner
         if owner is None:
@@ -273,6 +272,11 @@ class LivePriceStream:
     def __repr__(self) -> str:
         owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
         return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
+
+
+def check_warmup(warmup: object) -> None:
+    if type(warmup) is not int or warmup < 0:
+        raise OrderError(f"warmup is a number of bars, not {warmup!r}")
 
 
 def nanoseconds(time: datetime | str | int, zone: tzinfo) -> int:

@@ -349,7 +349,7 @@ def test_an_engine_and_its_journal_tell_the_same(tmp_path: Path) -> None:
         assert found["total_return"] == pytest.approx((1 - 5 / 10_000) * (1 + 83 / 99_995) - 1)
         assert found["turnover"] == pytest.approx(8 * (549 + 560) / pnl["portfolio_value"])
         assert 0 < found["exposure"] < 1
-        assert engine.returns().tolist() == pytest.approx([found["total_return"]])
+        assert engine.returns.tolist() == pytest.approx([found["total_return"]])
         past = lt.open_journal(path)
         same = past.stats()
         assert found.drop(["end", "exposure"]).equals(same.drop(["end", "exposure"]))
@@ -372,6 +372,6 @@ def test_statistics_reach_from_the_opening_to_now() -> None:
         found = engine.stats()
         assert found["total_pnl"] == engine.pnl()["total_pnl"] != engine.equity()["unrealized_pnl"].iloc[-1]
         assert (found["start"], found["end"]) == (ticks["time"].iloc[0].tz_localize(ZONE), engine.now())
-        assert engine.returns().index.tolist() == [pd.Timestamp("2026-03-02"), pd.Timestamp("2026-03-03")]
-        assert engine.returns().iloc[0] == 0
-        assert len(engine.returns("1min")) == 2
+        assert engine.returns.index.tolist() == [pd.Timestamp("2026-03-02"), pd.Timestamp("2026-03-03")]
+        assert engine.returns.iloc[0] == 0
+        assert len(stats.returns(engine.equity(), "1min")) == 2

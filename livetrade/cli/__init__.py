@@ -19,6 +19,7 @@ import typer
 
 import livetrade as lt
 from livetrade.cli import desk
+from livetrade.cli.functions import function_named, parameters
 from livetrade.demo import run_demo
 
 app = typer.Typer(name="livetrade", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -100,6 +101,20 @@ def _tradable(feed: lt.SimulatedFeed) -> list[str]:
     return [instrument.symbol for instrument in feed.instruments if instrument.kind != "INDEX"]
 
 
+SHOWN = [
+    "orders",
+    "fills",
+    "round_trips",
+    "win_rate",
+    "total_pnl",
+    "total_pnl_percent",
+    "max_drawdown",
+    "sharpe",
+    "fees",
+]
+"""Which statistics a replay shows."""
+
+
 # ── livetrade replay ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -123,10 +138,7 @@ def replay(
     The module is looked for in the current folder first. A value of --param is a number, True, False or None where it
     reads as one, and else text. Exit code 1 where the strategy raises or the ticks cannot be read.
     """
-    from livetrade.replays.summary import summary
-
-    function = _function(strategy)
-    params = dict(_param(each) for each in param or [])
+    function, params = function_named(strategy), parameters(param)
     takes = inspect.signature(function).parameters if callable(function) else {}
     if symbol is not None and "symbol" in takes and "symbol" not in params:
         params["symbol"] = symbol
@@ -136,7 +148,7 @@ def replay(
         result = lt.replay(function, ticks, cash=cash, params=params)
     for warning in told:
         _complain(str(warning.message), 0)
-    figures = summary(result)
+    figures = {name: _plain(value) for name, value in result.stats()[SHOWN].items()}
     if as_json:
         print(json.dumps({"strategy": result.strategy, "params": params, "ticks": result.ticks_played, **figures}))
     else:
@@ -146,31 +158,9 @@ def replay(
     return 0
 
 
-def _function(named: str) -> Any:
-    module, _, name = named.partition(":")
-    if not module or not name:
-        raise typer.BadParameter(f"write MODULE:FUNCTION, such as strategies:ema_cross, not {named}")
-    sys.path.insert(0, os.fspath(Path.cwd()))
-    try:
-        return getattr(import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise typer.BadParameter(f"the module {module} needs {error.name}, which is not installed") from None
-        raise typer.BadParameter(f"there is no module {module} here ({Path.cwd()})") from None
-    except AttributeError:
-        raise typer.BadParameter(f"the module {module} has no {name}") from None
-    except Exception as error:  # noqa: BLE001  the user's module, whatever it raises as it is loaded
-        raise typer.BadParameter(f"the module {module} cannot be loaded: {type(error).__name__}: {error}") from None
-
-
-def _param(given: str) -> tuple[str, Any]:
-    name, sign, value = given.partition("=")
-    if not sign or not name.isidentifier():
-        raise typer.BadParameter(f"write --param name=value, not {given}", param_hint="--param")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+def _plain(value: Any) -> float | int | None:
+    """As JSON has it: None where a figure is not defined."""
+    return None if value != value else int(value) if isinstance(value, int) else float(value)  # noqa: PLR0124  NaN
 
 
 def _figure(value: float | int | None) -> str:

@@ -1,6 +1,6 @@
 """A strategy named on the command line, and its parameters."""
 
-import json
+import ast
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -9,39 +9,37 @@ from typing import Any
 
 import typer
 
+_WORDS = {"true": True, "false": False, "null": None}
 
-def function_named(text: str) -> Callable[..., Any]:
-    """The function that `MODULE:FUNCTION` names; modules of the folder that the command runs in are found too."""
-    module, colon, name = text.partition(":")
-    if not (module and colon and name):
-        raise typer.BadParameter(
-            f"a strategy is named as MODULE:FUNCTION, such as my_strategies:ema_cross, not {text!r}"
-        )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+
+def function_named(named: str) -> Callable[..., Any]:
+    """The function that `MODULE:FUNCTION` names; modules of the current folder are found first."""
+    module, _, name = named.partition(":")
+    if not module or not name:
+        raise typer.BadParameter(f"write MODULE:FUNCTION, such as strategies:ema_cross, not {named}")
+    sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except ImportError as error:
-        raise typer.BadParameter(f"{text}: {error}") from None
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise typer.BadParameter(f"the module {module} needs {error.name}, which is not installed") from None
+        raise typer.BadParameter(f"there is no module {module} here ({Path.cwd()})") from None
     except AttributeError:
-        raise typer.BadParameter(f"{text}: the module {module} has no {name}") from None
-    if not callable(found):
-        raise typer.BadParameter(f"{text} is no function")
-    return found  # type: ignore[no-any-return]
+        raise typer.BadParameter(f"the module {module} has no {name}") from None
+    except Exception as error:  # noqa: BLE001  the user's module, whatever it raises as it is loaded
+        raise typer.BadParameter(f"the module {module} cannot be loaded: {type(error).__name__}: {error}") from None
+    return found
 
 
 def parameters(given: Sequence[str] | None) -> dict[str, Any]:
-    """`k=v` for each: a number, true, false, null or a list as JSON has them, anything else as the text that it is."""
+    """`name=value` for each: a number, a list, true, false or none where it reads as one, and else text."""
     found: dict[str, Any] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise typer.BadParameter(f"a parameter is given as name=value, not {text!r}", param_hint="--param")
+    for each in given or ():
+        name, sign, value = each.partition("=")
+        if not sign or not name.isidentifier():
+            raise typer.BadParameter(f"write --param name=value, not {each}", param_hint="--param")
         try:
-            found[name] = json.loads(value)
-        except ValueError:
+            found[name] = _WORDS[value] if value in _WORDS else ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             found[name] = value
     return found

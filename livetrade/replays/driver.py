@@ -57,8 +57,8 @@ class Driver:
         self._left = iter(range(0))  # the numbers of its rows that are still to be taken
         self._due_ns = 0  # up to here a row can be taken by itself; 0 where somebody has to look first
         self._markets: list[Market | None] = []
-        self._readers: list[tuple[Subscription, ...]] = []  # of each symbol
-        self._lone: list[Subscription | None] = []  # the only reader of each symbol
+        self._readers: list[tuple[Subscription[Any], ...]] = []  # of each symbol
+        self._lone: list[Subscription[Any] | None] = []  # the only reader of each symbol
         self._symbols: Sequence[str] = ()
         stream.changed = self._readers_changed
 
@@ -183,14 +183,15 @@ class Driver:
 
     def _hand_out(self, code: int, quote: Tick) -> None:
         """To nobody, or to several readers: each has the tick before any of them goes on with it."""
-        asking = []
+        going_on = []
         for reader in self._readers[code]:
             if reader.task is None:
                 reader.offer(quote)
             else:
-                asking.append(reader.released())
-        for task in asking:
-            task.run(quote)
+                going_on.append(reader.woken(quote))
+        for job in going_on:
+            if job is not None:
+                job()
 
     def _take_row(self, rows: Rows, row: int) -> None:
         """Any row, in full."""
@@ -243,10 +244,13 @@ class Driver:
         arrivals = self.turns.arrivals
         for reader in self._stream.subscriptions:
             if reader.symbol in (None, quote.symbol):
+                job = None
                 if reader.task is None:
                     reader.offer(quote)
                 else:
-                    arrivals.append(partial(reader.released().run, quote))
+                    job = reader.woken(quote)
+                if job is not None:
+                    arrivals.append(job)
         for callback in tuple(self._stream.callbacks.values()):
             arrivals.append(partial(_call, callback, quote))
 

@@ -37,6 +37,7 @@ class ReplayEngine(Surface):
         self._driver = driver
         self._log = Log(recording)
         self._is_open = True
+        stream.known = lambda symbol: self._log.copy(symbol, driver.played)
         stream.attach(self, stream.zone)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,6 +55,10 @@ class ReplayEngine(Surface):
         following = ReplayOrderHandle(what, self._driver.turns, self._follow)
         self._driver.follow(following, handle.client_order_id, status, timeout)
         return following
+
+    def start(self, *_: Any, **__: Any) -> NoReturn:
+        """Refused: a replay runs what it was given. Raises `OrderError`."""
+        raise OrderError("a replay runs the strategies that it was given: lt.replay([one, another], source)")
 
     def sleep(self, seconds: float | timedelta) -> Nap:
         """`await engine.sleep(seconds)`: until the first tick that is so many seconds of the recording later."""
@@ -93,6 +98,10 @@ class ReplayEngine(Surface):
 
     def post_tick(self, tick: Tick) -> None:
         """Nobody posts to a replay (`ReplayStream.post`)."""
+
+    def join(self, reader: object) -> NoReturn:
+        """A replay's stream has readers of its own (`ReplayStream.bars`)."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """The replay is over: commands raise from here on, reads still answer."""

@@ -1,5 +1,6 @@
 """The picture of a replay: equity above, fills below, by matplotlib."""
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from livetrade.reads import Reads
@@ -14,12 +15,8 @@ SIDES = {"BUY": ("^", "tab:green"), "SELL": ("v", "tab:red")}
 
 
 def plotted(account: Reads, title: str) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plot() needs matplotlib: pip install 'livetrade[lab]'") from None
     equity, fills = account.equity(), account.fills()
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = _figure()
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     upper.set_title(title)
     upper.set_ylabel("portfolio value")
@@ -28,6 +25,23 @@ def plotted(account: Reads, title: str) -> "Figure":
     upper.plot(value.index, value, drawstyle="steps-post", linewidth=1)
     _fills(lower, fills)
     return figure
+
+
+def _figure() -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plot() needs matplotlib: pip install 'livetrade[lab]'") from None
+
+    class Picture(Figure):
+        """A figure that a notebook shows by itself, whether pyplot was loaded or not."""
+
+        def _repr_png_(self) -> bytes:
+            image = BytesIO()
+            self.savefig(image, format="png", dpi=80)
+            return image.getvalue()
+
+    return Picture(figsize=(10, 6), layout="constrained")
 
 
 def _thinned(values: "pd.Series[float]") -> "pd.Series[float]":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed
+from livetrade.context import current_strategy
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
 from livetrade.core.instruments import Instrument
@@ -28,7 +29,6 @@ from livetrade.replays.result import ReplayResult
 from livetrade.replays.source import Recording
 from livetrade.replays.stream import ReplayStream
 from livetrade.replays.tasks import NoLoop, Task
-from livetrade.surface import current_strategy
 from livetrade.version import __version__
 
 if TYPE_CHECKING:

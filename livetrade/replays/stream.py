@@ -2,19 +2,27 @@
 
 import types
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from datetime import tzinfo
-from typing import Any, Self
+from functools import partial
+from typing import Any, Generic, Self, TypeVar
 
+from livetrade import frames
+from livetrade.context import as_registered
+from livetrade.core.bars import Bar, BarBuilder
 from livetrade.core.instruments import check_symbol
+from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.errors import OrderError
-from livetrade.replays.tasks import Awaited, Task
-from livetrade.stream import QUEUE_LENGTH, LivePriceStream, callback_key
+from livetrade.readers import QUEUE_LENGTH, callback_key
+from livetrade.replays.tasks import Awaited, Job, Task
+from livetrade.stream import LivePriceStream, check_warmup
+
+T = TypeVar("T")
 
 
-class Subscription(Awaited):
-    """Hands each tick to the task that asks for it; what comes meanwhile is queued, and the oldest dropped at last."""
+class Subscription(Awaited, Generic[T]):
+    """Hands each item to the task that asks for it; what comes meanwhile is queued, and the oldest dropped at last."""
 
     __slots__ = ("_missed", "backlog", "ended", "send", "symbol", "task")
 
@@ -23,8 +31,8 @@ class Subscription(Awaited):
         self.task: Task | None = None
         self.send: Callable[[Tick], Any] | None = None
         """Goes on with the task that asks; None while nobody does."""
-        self.backlog: deque[Tick] | None = None
-        """What is to be taken before the next tick; None where that is all there is to wait for."""
+        self.backlog: deque[T] | None = None
+        """What is to be taken before the next item; None where that is all there is to wait for."""
         self.ended = False
         self._missed = 0
 
@@ -42,22 +50,33 @@ class Subscription(Awaited):
 
     def offer(self, tick: Tick) -> None:
         """One more tick, while nobody asks."""
+        raise NotImplementedError
+
+    def woken(self, tick: Tick) -> Job | None:
+        """One more tick, while somebody asks; gives back who goes on with it."""
+        raise NotImplementedError
+
+    def put(self, item: T) -> None:
         if self.backlog is None:
             self.backlog = deque()
         elif len(self.backlog) >= QUEUE_LENGTH:
             self.backlog.popleft()
             self._missed += 1
-        self.backlog.append(tick)
+        self.backlog.append(item)
 
-    def taken(self) -> Tick:
+    def taken(self) -> T:
         if not self.backlog:
             raise StopAsyncIteration
-        tick = self.backlog.popleft()
+        item = self.backlog.popleft()
         if self._missed:
-            tick, self._missed = tick.conflated(self._missed), 0
+            item, self._missed = self._after_missed(item, self._missed), 0
         if not self.backlog and not self.ended:
             self.backlog = None
-        return tick
+        return item
+
+    def _after_missed(self, item: T, missed: int) -> T:
+        """What a slow reader gets after so many that were dropped."""
+        raise NotImplementedError
 
     def end(self) -> Task | None:
         """No more ticks; gives back the task that asked for one."""
@@ -68,12 +87,60 @@ class Subscription(Awaited):
         return task
 
 
-class ReplayReader(AsyncIterator[Tick]):
-    """An async iterator of ticks. Iterate it in one strategy; it ends with the recording."""
+class TickSubscription(Subscription[Tick]):
+    __slots__ = ()
+
+    def offer(self, tick: Tick) -> None:
+        self.put(tick)
+
+    def woken(self, tick: Tick) -> Job:
+        return partial(self.released().run, tick)
+
+    def _after_missed(self, item: Tick, missed: int) -> Tick:
+        return item.conflated(missed)
+
+
+class BarSubscription(Subscription[Bar]):
+    """Builds bars of every tick, however slowly they are read."""
+
+    __slots__ = ("_builder",)
+
+    def __init__(self, symbol: str, builder: BarBuilder, first: Sequence[Bar]) -> None:
+        super().__init__(symbol)
+        self._builder = builder
+        if first:
+            self.backlog = deque(first)
+
+    def keep(self, task: Task) -> None:
+        self.task, self.send = task, self._send
+
+    def _send(self, tick: Tick) -> Any:
+        """A tick that completes no bar leaves the task where it is."""
+        bar = self._builder.add(tick)
+        if bar is None:
+            return self
+        assert self.task is not None
+        return self.task.send(bar)
+
+    def offer(self, tick: Tick) -> None:
+        bar = self._builder.add(tick)
+        if bar is not None:
+            self.put(bar)
+
+    def woken(self, tick: Tick) -> Job | None:
+        bar = self._builder.add(tick)
+        return None if bar is None else partial(self.released().run, bar)
+
+    def _after_missed(self, item: Bar, missed: int) -> Bar:
+        return replaced(item, missed=missed)
+
+
+class ReplayReader(AsyncIterator[T], Generic[T]):
+    """An async iterator of ticks or bars. Iterate it in one strategy; it ends with the recording."""
 
     __slots__ = ("_stream", "_subscription")
 
-    def __init__(self, stream: "ReplayStream", subscription: Subscription) -> None:
+    def __init__(self, stream: "ReplayStream", subscription: Subscription[T]) -> None:
         self._stream = stream
         self._subscription = subscription
 
@@ -81,14 +148,14 @@ class ReplayReader(AsyncIterator[Tick]):
         return self
 
     @types.coroutine
-    def __anext__(self) -> Generator[Any, Any, Tick]:
+    def __anext__(self) -> Generator[Any, Any, T]:
         subscription = self._subscription
         if subscription.backlog is not None:
             return subscription.taken()
-        tick: Tick | None = yield subscription
-        if tick is None:
+        item: T | None = yield subscription
+        if item is None:
             raise StopAsyncIteration
-        return tick
+        return item
 
     async def aclose(self) -> None:
         """Ends the subscription."""
@@ -105,22 +172,34 @@ class ReplayStream(LivePriceStream):
     def __init__(self, zone: tzinfo) -> None:
         super().__init__()
         self.zone = zone
-        self.subscriptions: tuple[Subscription, ...] = ()
+        self.subscriptions: tuple[Subscription[Any], ...] = ()
         self.callbacks: dict[object, Callable[[Tick], object]] = {}
         self.changed: Callable[[], None] = _nothing
         """Called when somebody comes or goes who wants ticks."""
         self.asked_for: Callable[[str], None] = _nothing_of
+        self.known: Callable[[str], Mapping[str, Sequence[int]]] = _no_ticks
+        """The ticks of a symbol so far, in columns."""
 
-    def ticks(self, symbol: str | None = None) -> ReplayReader:  # type: ignore[override]
+    def ticks(self, symbol: str | None = None) -> ReplayReader[Tick]:  # type: ignore[override]
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the recording."""
         if symbol is not None:
             self.asked_for(check_symbol(symbol))
-        subscription = Subscription(symbol)
+        return self._read_by(TickSubscription(symbol))
+
+    def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> ReplayReader[Bar]:  # type: ignore[override]
+        """As a live stream's `bars`; it ends with the recording."""
+        item = self.instrument(symbol)
+        builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)
+        check_warmup(warmup)
+        self.asked_for(symbol)
+        return self._read_by(BarSubscription(symbol, builder, builder.seeded(self.known(symbol), warmup)))
+
+    def _read_by(self, subscription: Subscription[T]) -> ReplayReader[T]:
         self.subscriptions = (*self.subscriptions, subscription)
         self.changed()
         return ReplayReader(self, subscription)
 
-    def forget(self, subscription: Subscription) -> None:
+    def forget(self, subscription: Subscription[Any]) -> None:
         if subscription in self.subscriptions:
             self.subscriptions = tuple(other for other in self.subscriptions if other is not subscription)
             self.changed()
@@ -133,7 +212,7 @@ class ReplayStream(LivePriceStream):
 
     def on_tick(self, callback: Callable[[Tick], object]) -> Callable[[Tick], object]:
         """Calls `callback(tick)` for ticks from now on, after the strategies saw them. Usable as a decorator."""
-        self.callbacks[callback_key(callback)] = callback
+        self.callbacks[callback_key(callback)] = as_registered(callback)
         self.changed()
         return callback
 
@@ -151,3 +230,7 @@ def _nothing() -> None:
 
 def _nothing_of(_: str) -> None:
     """Nobody is there yet."""
+
+
+def _no_ticks(_: str) -> Mapping[str, Sequence[int]]:
+    return dict.fromkeys(("time", "bid", "ask", "last", "volume"), ())

@@ -188,14 +188,14 @@ class ReplayHandle(Awaited, Handle[T]):
     def resolve(self, answer: T) -> None:
         if not self._told:
             self._answer = answer
-            self._tell()
+            self._arrive()
 
     def fail(self, error: BaseException) -> None:
         if not self._told:
             self._error = error
-            self._tell()
+            self._arrive()
 
-    def _tell(self) -> None:
+    def _arrive(self) -> None:
         self._told = True
         self._turns.arrivals.append(self)
 

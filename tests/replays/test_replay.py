@@ -455,4 +455,5 @@ def test_a_plot_of_equity_and_fills(tmp_path: Path) -> None:
     assert [len(dots.get_offsets()) for dots in lower.collections] == [1, 1]
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     assert run(lambda_of("await engine.sleep(1)")).plot(title="nothing").axes[0].get_title() == "nothing"
