@@ -458,7 +458,7 @@ class LiveTradingEngine(Surface):
 
     def _is_idle(self) -> bool:
         """Lock-step may go on."""
-        if self._inbox or self._outbox or self.stream.hub.pending:
+        if self._inbox or self._outbox:
             return False
         return self._steps.is_idle(self._users)
 
