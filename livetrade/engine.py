@@ -456,16 +456,18 @@ class LiveTradingEngine(Surface):
 
     def _let_users_in(self) -> None:
         """In lock-step: the turn of user code, once nothing is left to do here."""
-        if self._lock_step and not self._inbox and (not self._outbox or self._outbox.fault):
-            for user in self._users:
+        if not self._lock_step:
+            return
+        ready = [user for user in self._users if user.is_ready()]
+        if ready and not self._inbox and (not self._outbox or self._outbox.fault):  # in this order, as in `_is_idle`
+            for user in ready:
                 user.let_in()
 
     def _is_idle(self) -> bool:
-        """Lock-step may go on. A callback that waits for an answer has ticks behind it that only come after that."""
-        is_idle = self._steps.is_idle(self._users) and not (self.stream.hub.pending and self._user.is_idle())
-        if self._inbox or self._outbox:  # looked at last: who posts something and then asks is seen to have posted
+        """Lock-step may go on."""
+        if not self._steps.is_idle(self._users):
             return False
-        return is_idle
+        return not (self._inbox or self._outbox)  # looked at last: who posts and then asks is seen to have posted
 
     def _release_idle(self) -> None:
         self._let_users_in()

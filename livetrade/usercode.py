@@ -133,8 +133,12 @@ class UserThread:
         """From its beginning: what comes from other threads comes in by `let_in`."""
         self._lock_step = True
 
+    def is_ready(self) -> bool:
+        """It rests, or waits for a handle, and something waits for it."""
+        return self._loop is not None and self._loop.is_ready
+
     def let_in(self) -> None:
-        """Its turn, if it rests: takes what waits for it. To be called by the engine's thread."""
+        """Its turn: takes what waits for it. To be called by the engine's thread."""
         if self._loop is not None:
             self._loop.let_in()
 

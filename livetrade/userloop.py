@@ -97,10 +97,15 @@ class UserLoop(asyncio.SelectorEventLoop):
             self._holding = False
             self._let_in()
 
+    @property
+    def is_ready(self) -> bool:
+        """It is the turn of what is held: the loop rests, its thread waits for a handle, or it has turned in vain."""
+        return bool(self._held) and (self._rests or self.is_blocked or self._spins >= SPINS)
+
     def let_in(self) -> None:
-        """Takes what is held, if the loop rests or its thread waits for a handle. Called by one thread only."""
+        """Takes what is held, if it is ready to. Called by one thread only."""
         with self._gate:
-            if self._held and (self._rests or self.is_blocked or self._spins >= SPINS):
+            if self.is_ready:
                 self._let_in()
 
     def _let_in(self) -> None:

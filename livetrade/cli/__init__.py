@@ -4,14 +4,12 @@ What only one command needs (rich, pandas) loads inside it, so that the help and
 at once. Exit codes: 0; 1 for an error, told in one line; 2 for wrong usage; 130 after Ctrl-C and 143 after SIGTERM.
 """
 
-import ast
 import inspect
 import json
 import os
 import signal
 import sys
 import warnings
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -606,23 +606,22 @@ def test_it_keeps_the_pace_of_the_recording(speed: Any) -> None:
 
 
 def test_without_a_pace_each_tick_waits_for_its_readers() -> None:
-    """The next tick is posted only after a reader that works on one asks for it."""
+    """The first is posted once everybody asks for it, the next only after a reader that works on one asks for it."""
 
     class LockStep(Engine):
         async def idle(self) -> None:
-            if not self.ticks:  # whoever reads is asked to be there before the first
-                return
-            self.log.append(("read", self.ticks[-1].last_raw))
+            last = self.ticks[-1].last_raw if self.ticks else 0
+            self.log.append(("read", last))
             for _ in range(3):
                 await asyncio.sleep(0)
-            self.log.append(("asks", self.ticks[-1].last_raw))
+            self.log.append(("asks", last))
 
         log: list[tuple[str, int]]
 
     engine = LockStep()
     engine.log = []
     played(ticks(last=[1.0, 0.0, 2.0, 3.0]), engine)
-    assert engine.log == [(what, raw) for raw in (100, 200, 300) for what in ("read", "asks")]
+    assert engine.log == [(what, raw) for raw in (0, 100, 200, 300) for what in ("read", "asks")]
 
 
 @pytest.mark.parametrize("speed", [None, 1e9])

@@ -12,29 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livetrade as lt
-from livetrade.surface import current_strategy
 from tests.replays.kit import ROWS, Run, Strategy, assert_same, at_random, replayed, ticks_of
 from tests.support import FREE, INFY, SBIN, events_of, quietly_close, recording, soon
-
-STARTS = hasattr(lt.LiveTradingEngine, "start")
 
 
 async def played(strategies: tuple[Strategy, ...], frame: pd.DataFrame, terms: dict[str, Any]) -> Run:
     feed = lt.RecordedFeed(frame, speed=None, autoplay=False)
     engine = lt.LiveTradingEngine(500_000, feed=feed, **terms)
-    tasks = []
-    for strategy in strategies:
-        if STARTS:
-            engine.start(strategy)
-            continue
-        token = current_strategy.set(strategy.__name__)
-        tasks.append(asyncio.ensure_future(strategy(engine)))
-        current_strategy.reset(token)
-    await asyncio.sleep(0)  # until each asks for its first tick
+    handles = [engine.start(strategy) for strategy in strategies]
     await asyncio.to_thread(soon, lambda: engine._read(lambda account: account.feed.reason) == "waiting for play()")
     await asyncio.wait_for(feed.play(), 60)
-    for task in asyncio.as_completed(tasks, timeout=60):
-        await task
+    for handle in handles:  # their last words come after the last tick
+        await asyncio.to_thread(soon, handle.done)
     await asyncio.to_thread(quietly_close, engine)
     return Run(engine, events_of(engine), list(feed.symbols))
 
@@ -202,7 +191,6 @@ def test_a_reader_far_behind_misses_ticks_and_is_told() -> None:
     assert run.frames["orders"]["tag"].iloc[-1] == "500 09:23:21 09:40:00"
 
 
-@pytest.mark.skipif(not STARTS, reason="tasks of another loop may be woken while a tick is being taken")
 def test_who_is_woken_by_a_tick_sees_it() -> None:
     check(asleep, frame=walk(2000))
 
