@@ -517,6 +517,7 @@ class LiveTradingEngine(Surface):
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
         handle = OrderHandle(what, self._follow)
         handle.bind(self._thread.ident, self._on_idle)
+        handle.until_taken = partial(self._read, _nothing)
         self._inbox.post(partial(self._take_command, command, handle))
         return handle
 
@@ -837,6 +838,10 @@ class FeedSink:
 
 def _quotes(account: Account) -> list[Tick]:
     return [market.quote for market in list(account.markets.values()) if market.quote is not None]
+
+
+def _nothing(_: Account) -> None:
+    """A question whose answer tells that all that was posted before was taken."""
 
 
 def _quote(account: Account, symbol: str) -> Tick | None:

@@ -86,7 +86,20 @@ class OrderHandle(Handle[OrderResult]):
     ) -> None:
         super().__init__(what)
         self._follow = follow
-        self.client_order_id: str | None = None
+        self._order_id: str | None = None
+        self.until_taken: Callable[[], object] | None = None
+        """Returns once the engine has taken the command, and has given an order its id."""
+
+    @property
+    def client_order_id(self) -> str | None:
+        """The order's id, from the moment of the call on; None for a command that is about no order of its own."""
+        if self._order_id is None and self.until_taken is not None:
+            self.until_taken()
+        return self._order_id
+
+    @client_order_id.setter
+    def client_order_id(self, order_id: str | None) -> None:
+        self._order_id = order_id
 
     def wait_for(self, status: OrderStatus | str, timeout: float | timedelta | None = None) -> Handle[OrderResult]:
         """A handle that resolves when the order reaches `status`, or a final state instead, or after `timeout` seconds

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,7 +159,7 @@ def replay(
 
 def _plain(value: Any) -> float | int | None:
     """As JSON has it: None where a figure is not defined."""
-    return None if value != value else int(value) if isinstance(value, int) else float(value)  # noqa: PLR0124  NaN
+    return None if isnan(value) else value if isinstance(value, int) else float(value)
 
 
 def _figure(value: float | int | None) -> str:

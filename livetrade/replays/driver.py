@@ -175,6 +175,7 @@ class Driver:
                 else:
                     if asked is not reader:
                         reader.released().suspended(asked)
+                        self.look_first()
             else:
                 reader.offer(quote)
             if not self._due_ns:  # somebody asked for something

@@ -220,7 +220,8 @@ class ReplayOrderHandle(ReplayHandle[OrderResult], OrderHandle):
     def __init__(self, what: str, turns: Turns, follow: Follow) -> None:
         super().__init__(what, turns)
         self._follow = follow
-        self.client_order_id = None
+        self._order_id = None
+        self.until_taken = None
 
 
 class NoLoop:
