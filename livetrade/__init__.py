@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from livetrade.opened import open_journal
     from livetrade.replays.result import ReplayResult
     from livetrade.replays.run import replay
+    from livetrade.replays.sweep import sweep
 
 __all__ = [
     "AttachedEngine",
@@ -100,6 +101,7 @@ __all__ = [
     "read_ticks",
     "replay",
     "start_desk",
+    "sweep",
 ]
 
 _LATER = {
@@ -115,6 +117,7 @@ _LATER = {
     "start_desk": "livetrade.desk.starting",
     "ReplayResult": "livetrade.replays.result",
     "replay": "livetrade.replays.run",
+    "sweep": "livetrade.replays.sweep",
 }
 """What not every program needs, and where it is: loaded when it is first asked for."""
 

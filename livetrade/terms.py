@@ -113,7 +113,7 @@ def order_quantity(item: Instrument, quantity: Number | None, lots: Number | Non
     return item.quantity_raw(count * item.lot_size)
 
 
-_EXITS = {
+EXITS = {
     "stop_loss_price": (ExitKind.STOP_LOSS, "price"),
     "stop_loss_pct": (ExitKind.STOP_LOSS, "pct"),
     "take_profit_price": (ExitKind.TAKE_PROFIT, "price"),
@@ -123,15 +123,20 @@ _EXITS = {
 }
 
 
+def exit_kind(name: str) -> ExitKind | None:
+    """Which exit an argument of that name is about; None where it is about none."""
+    return EXITS[name][0] if name in EXITS else None
+
+
 def exit_terms(item: Instrument, given: Mapping[str, Any]) -> tuple[ExitTerm, ...]:
-    unknown = [name for name in given if name not in _EXITS]
+    unknown = [name for name in given if name not in EXITS]
     if unknown:
-        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(_EXITS)}")
+        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(EXITS)}")
     terms: dict[ExitKind, ExitTerm] = {}
     for name, value in given.items():
         if value is None:
             continue
-        kind, how = _EXITS[name]
+        kind, how = EXITS[name]
         if kind in terms:
             raise OrderError(f"{item.symbol}: the {kind} is given twice")
         terms[kind] = exit_term(item, kind, **{how: value})

@@ -138,7 +138,7 @@ def replay(
     reads as one, and else text. Exit code 1 where the strategy raises or the ticks cannot be read.
     """
     function, params = function_named(strategy), parameters(param)
-    takes = inspect.signature(function).parameters if callable(function) else {}
+    takes = inspect.signature(function).parameters
     if symbol is not None and "symbol" in takes and "symbol" not in params:
         params["symbol"] = symbol
     ticks = source if symbol is None else lt.read_ticks(source, symbol)
@@ -159,7 +159,9 @@ def replay(
 
 def _plain(value: Any) -> float | int | None:
     """As JSON has it: None where a figure is not defined."""
-    return None if isnan(value) else value if isinstance(value, int) else float(value)
+    if isnan(value):
+        return None
+    return value if type(value) is int else float(value)
 
 
 def _figure(value: float | int | None) -> str:

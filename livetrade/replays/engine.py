@@ -1,6 +1,6 @@
 """The engine that a strategy trades on in a replay: every command and read of a live one, in virtual time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
@@ -9,7 +9,8 @@ from livetrade import portfolio
 from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account
-from livetrade.core.kinds import OrderStatus
+from livetrade.core.kinds import OrderSide, OrderStatus, OrderType
+from livetrade.core.numbers import Number
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
 from livetrade.errors import EngineClosedError, OrderError
@@ -20,9 +21,17 @@ from livetrade.replays.source import Log, Recording
 from livetrade.replays.stream import ReplayStream
 from livetrade.replays.tasks import ReplayHandle, ReplayOrderHandle
 from livetrade.surface import OrderHandle, OrderResult, Surface
-from livetrade.terms import duration
+from livetrade.terms import EXITS, duration, exit_kind
 
 T = TypeVar("T")
+
+
+def checked_exits(exits: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises `OrderError` for what is no exit."""
+    for name in exits:
+        if exit_kind(name) is None:
+            raise OrderError(f"exits are {', '.join(EXITS)}, not {name}")
+    return exits
 
 
 class ReplayEngine(Surface):
@@ -30,8 +39,16 @@ class ReplayEngine(Surface):
 
     name = "replay"
 
-    def __init__(self, account: Account, recording: Recording, stream: ReplayStream, driver: Driver) -> None:
+    def __init__(
+        self,
+        account: Account,
+        recording: Recording,
+        stream: ReplayStream,
+        driver: Driver,
+        exits: Mapping[str, Any],
+    ) -> None:
         super().__init__()
+        self._exits = exits
         self.account = account
         self.stream: ReplayStream = stream
         self._driver = driver
@@ -41,6 +58,15 @@ class ReplayEngine(Surface):
         stream.attach(self, stream.zone)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _order(
+        self, side: OrderSide, order_type: OrderType, symbol: str, quantity: Number | None, **terms: Any
+    ) -> OrderHandle:
+        if self._exits and self.position(symbol).quantity * side.sign >= 0:
+            kinds = {exit_kind(name) for name in self._exits}
+            kept = {name: value for name, value in terms.items() if exit_kind(name) not in kinds}
+            terms = {**kept, **self._exits}
+        return super()._order(side, order_type, symbol, quantity, **terms)
 
     def _send(self, command: ev.Command, what: str) -> OrderHandle:
         if not self._is_open:

@@ -7,9 +7,11 @@ from livetrade.columns import View
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
+from livetrade.errors import OrderError
 from livetrade.journal import MemoryJournal
 from livetrade.reads import Reads
 from livetrade.replays.engine import ReplayEngine
+from livetrade.replays.what_if import WhatIf, compared, parted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +36,7 @@ class ReplayResult(Reads):
         self.journal = journal
         self.error: BaseException | None = None
         self.values: dict[str, object] = {}
+        self.again: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], ReplayResult] | None = None
         self._engine = engine
 
     def _read(self, question: Callable[[Account], T]) -> T:
@@ -53,6 +56,20 @@ class ReplayResult(Reads):
     def ticks_played(self) -> int:
         """How many ticks came, without the quarantined ones."""
         return self._engine.ticks_taken
+
+    def what_if(self, **changes: Any) -> WhatIf:
+        """The same replay with something changed, and what that makes of it.
+
+        changes: fees, limits, margin, cash, broker, trigger_by; latency, slippage or size (of the simulated exchange);
+        an exit such as stop_loss_pct, for every order that opens (None takes it away); or a parameter of the strategy.
+
+        Gives `pnl_difference` (exact, after less before), `fills` (a DataFrame of those that differ: column `only`
+        tells whether they are "before" or "after"), and the other `result`. Raises `OrderError` for what cannot be
+        changed.
+        """
+        if self.again is None:
+            raise OrderError("this replay cannot be run again")
+        return compared(self, self.again(*parted(changes, self.params)))
 
     def plot(self, *, title: str | None = None) -> "Figure":
         """A matplotlib figure: the portfolio's value, and each fill where it happened.

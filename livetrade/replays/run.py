@@ -5,7 +5,7 @@ import gc
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
@@ -24,7 +24,7 @@ from livetrade.errors import OrderError, StrategyError
 from livetrade.options import check_parts, check_rules, zone_named
 from livetrade.registry import levels_outside
 from livetrade.replays.driver import Driver
-from livetrade.replays.engine import ReplayEngine
+from livetrade.replays.engine import ReplayEngine, checked_exits
 from livetrade.replays.result import ReplayResult
 from livetrade.replays.source import Recording
 from livetrade.replays.stream import ReplayStream
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Strategy = Callable[..., Coroutine[Any, Any, Any]]
 RESERVED = (
     "strategy", "source", "cash", "fees", "limits", "margin", "broker", "instruments", "timezone", "currency",
-    "trigger_by", "params", "progress", "on_error",
+    "trigger_by", "params", "progress", "on_error", "exits",
 )  # fmt: skip
 COLLECT_AFTER = 50_000
 """So many new objects that stay, before the collector looks for cycles."""
@@ -47,7 +47,7 @@ SHOW_FROM = 200_000
 
 def replay(
     strategy: Strategy | Sequence[Strategy],
-    source: "str | PathLike[str] | pd.DataFrame",
+    source: "str | PathLike[str] | pd.DataFrame | RecordedFeed",
     *args: Any,
     cash: Number = 500_000,
     fees: Fees = DEFAULT_FEES,
@@ -61,6 +61,7 @@ def replay(
     params: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     on_error: str = "raise",
+    exits: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> ReplayResult:
     """Runs a strategy over recorded ticks, in virtual time, and gives back the account at their end.
@@ -72,6 +73,8 @@ def replay(
     cash, fees, limits, margin, broker (`PaperBroker(slippage=, latency=, size=)`), instruments, timezone, currency,
     trigger_by: as `LiveTradingEngine` takes them. params: parameters of the strategy whose names are those of this
     function's own; all others are simply written as keywords.
+    exits: what every opening order gets in place of the exits of those kinds that the strategy gives it, such as
+    {"stop_loss_pct": 2}; None takes them away.
     progress: True shows a progress bar, False none; left out, one is shown for a long recording where somebody looks.
     on_error: "raise" ends the replay where a strategy raises, with `StrategyError`, whose `.result` is what there is so
     far; "keep" goes on without it, as a live engine does, and the result's `.error` tells.
@@ -79,11 +82,11 @@ def replay(
     The same ticks through `LiveTradingEngine(feed=RecordedFeed(source, speed=None))` give the same orders, fills and
     events. Raises `OrderError` for wrong arguments, `FeedError` for a source that cannot be read.
     """
-    given = {**more, **_own_params(params)}
+    given = {**more, **own_params(params)}
     strategies = _strategies(strategy)
     taken = {"cash": cash != 500_000, "fees": fees is not DEFAULT_FEES, "trigger_by": trigger_by != "quote"}
     for each in strategies:
-        _check_call(each, args, given, {name for name, is_given in taken.items() if is_given})
+        _check_call(each, args, given, RESERVED, {name for name, is_given in taken.items() if is_given})
     check_rules(fees, limits, margin, trigger_by)
     broker = broker if broker is not None else PaperBroker()
     check_parts(None, broker, instruments)
@@ -97,27 +100,59 @@ def replay(
     zone = zone_named(timezone)
     venue = broker.venue
     venue.trigger_by = trigger_by
+    feed = feed_of(source, given, instruments)
     run = _Run(
         Account(venue=venue, limits=limits, fees=fees, margin=margin, trigger_by=trigger_by),
-        _feed(source, given, instruments),
+        feed,
         ReplayStream(zone),
         strict=on_error == "raise",
+        exits=checked_exits(exits or {}),
     )
     run.open(cash_raw, currency, timezone)
-    return run.all(strategies, args, given, progress)
+    result = run.all(strategies, args, given, progress)
+    terms = {
+        "cash": cash,
+        "fees": fees,
+        "limits": limits,
+        "margin": margin,
+        "broker": broker,
+        "timezone": timezone,
+        "currency": currency,
+        "trigger_by": trigger_by,
+        "on_error": on_error,
+    }
+    result.again = partial(_again, strategies, feed, args, given, terms)
+    return result
+
+
+def _again(
+    strategies: Sequence[Strategy],
+    feed: RecordedFeed,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    terms: Mapping[str, Any],
+    changed_terms: Mapping[str, Any],
+    changed_params: Mapping[str, Any],
+    exits: Mapping[str, Any],
+) -> ReplayResult:
+    """The same replay with something changed."""
+    given = {**params, **changed_params}
+    return replay(strategies, feed, *args, params=given, exits=exits, progress=False, **{**terms, **changed_terms})
 
 
 class _Run:
     """One replay."""
 
-    def __init__(self, account: Account, feed: RecordedFeed, stream: ReplayStream, *, strict: bool) -> None:
+    def __init__(
+        self, account: Account, feed: RecordedFeed, stream: ReplayStream, *, strict: bool, exits: Mapping[str, Any]
+    ) -> None:
         for instrument in feed.instruments:
             stream.register(instrument)
         self.account = account
         self._strict = strict
         self._recording = Recording(feed, stream.instrument, stream.zone)
         self._driver = Driver(account, stream, self._failed)
-        self._engine = ReplayEngine(account, self._recording, stream, self._driver)
+        self._engine = ReplayEngine(account, self._recording, stream, self._driver, exits)
         self._failures: list[Task] = []
         self._stream = stream
         stream.asked_for = self._asked_for
@@ -215,7 +250,7 @@ def _warn(message: str) -> None:
 # ── what a user wrote ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _own_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
+def own_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
     if params is not None and not isinstance(params, Mapping):
         raise OrderError(f"params must be a dict of the strategy's parameters, not {params!r}")
     return dict(params or {})
@@ -265,25 +300,40 @@ def _name(strategy: Any) -> str:
     return str(getattr(strategy, "__name__", type(strategy).__name__))
 
 
-def _check_call(strategy: Strategy, args: Sequence[Any], params: Mapping[str, Any], passed: set[str]) -> None:
-    """Raises where the strategy cannot be called so, or takes by name what `replay` takes itself."""
+def check_strategy(
+    strategy: Strategy,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    reserved: Collection[str],
+    passed: Collection[str] = (),
+) -> None:
+    """Raises `OrderError` where it is no strategy, cannot be called so, or takes by name what is taken already."""
+    _check_async(strategy)
+    _check_call(strategy, args, params, reserved, set(passed))
+
+
+def _check_call(
+    strategy: Strategy, args: Sequence[Any], params: Mapping[str, Any], reserved: Collection[str], passed: set[str]
+) -> None:
     name, signature = _name(strategy), inspect.signature(strategy)
     try:
         bound = signature.bind_partial(None, *args, **params)
         left = [parameter for key, parameter in signature.parameters.items() if key not in bound.arguments]
         for parameter in left:
-            if parameter.name in RESERVED and (parameter.default is parameter.empty or parameter.name in passed):
+            if parameter.name in reserved and (parameter.default is parameter.empty or parameter.name in passed):
                 raise OrderError(
-                    f"{parameter.name} is an argument of replay() itself; what {name} takes by that name goes into "
-                    f"params={{{parameter.name!r}: ...}}"
+                    f"{parameter.name} is an argument of this function itself; what {name} takes by that name goes "
+                    f"into params={{{parameter.name!r}: ...}}"
                 )
         signature.bind(None, *args, **params)
     except TypeError as error:
         raise OrderError(f"{name}{signature} cannot be called with what was given: {error}") from None
 
 
-def _feed(source: Any, params: Mapping[str, Any], instruments: Sequence[Instrument]) -> RecordedFeed:
+def feed_of(source: Any, params: Mapping[str, Any], instruments: Sequence[Instrument]) -> RecordedFeed:
     """A source without a column `symbol` is about the strategy's parameter of that name."""
+    if isinstance(source, RecordedFeed):
+        return source
     symbol = params.get("symbol")
     otherwise = symbol if isinstance(symbol, str) else None
     return RecordedFeed(source, speed=None, instruments=instruments, otherwise=otherwise)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta, tzinfo
 from functools import partial
+from typing import Any
 
 from livetrade.adapters.recorded.rows import Part, Rows
 from livetrade.adapters.recorded.sources import Source, table_of
@@ -58,11 +59,23 @@ class RecordedFeed:
         known = table.instruments or {}
         self.instruments = (*instruments, *(known[each] for each in self.symbols if each in known.keys() - named))
         self._autoplay = autoplay
-        self._asked = autoplay
+        self._begin()
+
+    def _begin(self) -> None:
+        self._asked = self._autoplay
         self._running = False
         self._start: Callable[[], object] | None = None
         self._posted = 0
         self._handle = self._new_handle()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it plays and how, so that it can be sent to another process; not how far it is."""
+        kept = ("speed", "instruments", "_name", "_rows", "_autoplay")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     @property
     def name(self) -> str:
