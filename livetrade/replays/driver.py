@@ -134,7 +134,7 @@ class Driver:
 
     def _play(self, rows: Rows) -> None:  # noqa: C901, PLR0912  a call for each step would take as long as the step
         """Takes some rows: the plain ones, where nothing is due, by themselves."""
-        account, markets, lone = self.account, self._markets, self._lone
+        account, markets, lone, symbols = self.account, self._markets, self._lone, self._symbols
         self._left = iter(range(rows.count))
         for row, code, ts, bid, ask, last, mid, made in rows.columns(self._left):
             market = markets[code]
@@ -144,8 +144,10 @@ class Driver:
             mark = 2 * last if last else bid + ask
             if market.idle:
                 market.mark_raw = mark
-                market.low_raw = min(market.low_raw, mark)
-                market.high_raw = max(market.high_raw, mark)
+                if mark < market.low_raw:  # noqa: PLR1730  min and max take three times as long
+                    market.low_raw = mark
+                if mark > market.high_raw:  # noqa: PLR1730
+                    market.high_raw = mark
             elif market.alerts.active and market.alerts.crossed(bid, ask, last):
                 self._take_row(rows, row)
                 continue
@@ -155,6 +157,7 @@ class Driver:
             if quote is None:
                 quote = PriceTick()
                 quote.instrument = market.instrument
+                quote.symbol = symbols[code]
                 quote.received_ns = quote.time_ns = ts
                 quote.bid_raw = bid
                 quote.ask_raw = ask
