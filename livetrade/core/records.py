@@ -86,12 +86,14 @@ def _replacer(kind: type, changed: tuple[str, ...]) -> Callable[..., Any]:
     lines = "".join(f"\n    copy.{name} = {name if name in changed else f'_value.{name}'}" for name in names)
     made: dict[str, Any] = {"_new": object.__new__, "_kind": kind, "_open": _open_kind(names)}
     arguments = ", ".join(("_value", *changed))
-    exec(f"def replaced({arguments}):\n    copy = _new(_open){lines}\n    copy.__class__ = _kind\n    return copy", made)
+    body = f"copy = _new(_open){lines}\n    copy.__class__ = _kind\n    return copy"
+    exec(f"def replaced({arguments}):\n    {body}", made)
     replacer: Callable[..., Any] = made["replaced"]
     return replacer
 
 
 def replaced(value: T, **changes: Any) -> T:
     """The same record with some fields changed."""
-    copy: T = _replacer(type(value), tuple(changes))(value, *changes.values())
+    kind: Any = type(value)
+    copy: T = _replacer(kind, tuple(changes))(value, *changes.values())
     return copy

@@ -4,7 +4,7 @@ import types
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from datetime import tzinfo
-from typing import Any, Self
+from typing import Any
 
 from livetrade.core.instruments import check_symbol
 from livetrade.core.ticks import Tick
@@ -71,18 +71,18 @@ class Subscription(Awaited):
 class ReplayReader(AsyncIterator[Tick]):
     """An async iterator of ticks. Iterate it in one strategy; it ends with the recording."""
 
-    __slots__ = ("_stream", "_subscription")
+    __slots__ = ("_stream", "subscription")
 
     def __init__(self, stream: "ReplayStream", subscription: Subscription) -> None:
         self._stream = stream
-        self._subscription = subscription
+        self.subscription = subscription
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[Tick]:
+        return self._stream.follow(self)
 
     @types.coroutine
     def __anext__(self) -> Generator[Any, Any, Tick]:
-        subscription = self._subscription
+        subscription = self.subscription
         if subscription.backlog is not None:
             return subscription.taken()
         tick: Tick | None = yield subscription
@@ -92,11 +92,11 @@ class ReplayReader(AsyncIterator[Tick]):
 
     async def aclose(self) -> None:
         """Ends the subscription."""
-        self._subscription.end()
-        self._stream.forget(self._subscription)
+        self.subscription.end()
+        self._stream.forget(self.subscription)
 
     def __del__(self) -> None:
-        self._stream.forget(self._subscription)
+        self._stream.forget(self.subscription)
 
 
 class ReplayStream(LivePriceStream):
@@ -107,6 +107,7 @@ class ReplayStream(LivePriceStream):
         self.zone = zone
         self.subscriptions: tuple[Subscription, ...] = ()
         self.callbacks: dict[object, Callable[[Tick], object]] = {}
+        self.follow: Callable[[ReplayReader], AsyncIterator[Tick]]
         self.changed: Callable[[], None] = _nothing
         """Called when somebody comes or goes who wants ticks."""
         self.asked_for: Callable[[str], None] = _nothing_of
