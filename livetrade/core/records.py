@@ -66,7 +66,7 @@ def record(kind: type[T]) -> type[T]:
     return made
 
 
-MANY = 8
+MANY = 4
 """A record of so many fields is written to faster as a twin of it that may be."""
 
 
@@ -77,19 +77,23 @@ def _open_kind(names: tuple[str, ...]) -> type:
 
 
 @cache
-def _copier(kind: type) -> Callable[[Any], Any]:
+def _replacer(kind: type, changed: tuple[str, ...]) -> Callable[..., Any]:
+    """What copies a record with these fields changed."""
     names: tuple[str, ...] = kind.__slots__  # type: ignore[attr-defined]
-    lines = "".join(f"\n    copy.{name} = value.{name}" for name in names)
+    unknown = set(changed) - set(names)
+    if unknown:
+        raise AttributeError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    lines = "".join(f"\n    copy.{name} = {name if name in changed else f'_value.{name}'}" for name in names)
     made: dict[str, Any] = {"_new": object.__new__, "_kind": kind, "_open": _open_kind(names)}
-    exec(f"def copied(value):\n    copy = _new(_open){lines}\n    copy.__class__ = _kind\n    return copy", made)
-    copied: Callable[[Any], Any] = made["copied"]
-    return copied
+    arguments = ", ".join(("_value", *changed))
+    body = f"copy = _new(_open){lines}\n    copy.__class__ = _kind\n    return copy"
+    exec(f"def replaced({arguments}):\n    {body}", made)
+    replacer: Callable[..., Any] = made["replaced"]
+    return replacer
 
 
 def replaced(value: T, **changes: Any) -> T:
     """The same record with some fields changed."""
     kind: Any = type(value)
-    copy: T = _copier(kind)(value)
-    for name, changed in changes.items():
-        _put(copy, name, changed)
+    copy: T = _replacer(kind, tuple(changes))(value, *changes.values())
     return copy

@@ -132,9 +132,10 @@ class PriceTick(Tick):
     """A quote of prices alone, whose source's time is the engine's, and whose mid is known. It is made empty and filled
     by whoever makes it, which is twice as quick as a constructor."""
 
-    __slots__ = ("mid",)
+    __slots__ = ("mid", "symbol")
     __init__ = object.__init__
     mid: float
+    symbol: str
     volume_raw = None
     bid_size_raw = None
     ask_size_raw = None

@@ -345,12 +345,14 @@ def feed_of(source: Any, params: Mapping[str, Any], instruments: Sequence[Instru
 @contextmanager
 def _no_asyncio() -> Iterator[None]:
     """Code inside finds no loop: also not that of the notebook's kernel, which would never run what it is given."""
-    before = asyncio._get_running_loop()
+    loop, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
     asyncio._set_running_loop(NoLoop())  # type: ignore[arg-type]
+    sys.set_asyncgen_hooks(None, None)
     try:
         yield
     finally:
-        asyncio._set_running_loop(before)
+        sys.set_asyncgen_hooks(*hooks)
+        asyncio._set_running_loop(loop)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from itertools import repeat
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from livetrade.adapters.recorded import FIGURES, PRICES, SIZES, Part, RecordedFeed
 from livetrade.core.instruments import Instrument
@@ -25,6 +25,9 @@ EXACT_FLOATS = 1 << 53
 """Below this every whole number is a float."""
 ROUGH = -1
 """The code of a row that is not plain."""
+
+
+Row: TypeAlias = "tuple[int, int, int, int, int, int, float, Tick | None]"
 
 
 class Recording:
@@ -117,7 +120,7 @@ class Rows:
             time_ns, source = int(whole.times[row]), whole.sources[row]
         return Tick(item, ts, bid, ask, last, time_ns, volume, bid_size, ask_size, source, whole=whole is not None)
 
-    def columns(self, numbers: Iterator[int]) -> "Iterator[tuple[int, int, int, int, int, int, float, Tick | None]]":
+    def columns(self, numbers: Iterator[int]) -> Iterator[Row]:
         """For each row: its number, code, time, bid, ask, last, mid, and its tick where that tells more than these."""
         raw = self._part.raw
         bids, asks, lasts = (raw[name].tolist() if name in raw else repeat(0) for name in PRICES)

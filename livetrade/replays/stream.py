@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from livetrade import frames
 from livetrade.context import as_registered
@@ -24,27 +24,25 @@ T = TypeVar("T")
 class Subscription(Awaited, Generic[T]):
     """Hands each item to the task that asks for it; what comes meanwhile is queued, and the oldest dropped at last."""
 
-    __slots__ = ("_missed", "backlog", "ended", "send", "symbol", "task")
+    __slots__ = ("_missed", "backlog", "ended", "symbol", "task")
 
     def __init__(self, symbol: str | None) -> None:
         self.symbol = symbol
         self.task: Task | None = None
-        self.send: Callable[[Tick], Any] | None = None
-        """Goes on with the task that asks; None while nobody does."""
         self.backlog: deque[T] | None = None
         """What is to be taken before the next item; None where that is all there is to wait for."""
         self.ended = False
         self._missed = 0
 
     def keep(self, task: Task) -> None:
-        self.task, self.send = task, task.send
+        self.task = task
 
     def forget(self, task: Task) -> None:
-        self.task = self.send = None
+        self.task = None
 
     def released(self) -> Task:
         """The task that asked; it asks no longer."""
-        task, self.task, self.send = self.task, None, None
+        task, self.task = self.task, None
         assert task is not None
         return task
 
@@ -111,17 +109,6 @@ class BarSubscription(Subscription[Bar]):
         if first:
             self.backlog = deque(first)
 
-    def keep(self, task: Task) -> None:
-        self.task, self.send = task, self._send
-
-    def _send(self, tick: Tick) -> Any:
-        """A tick that completes no bar leaves the task where it is."""
-        bar = self._builder.add(tick)
-        if bar is None:
-            return self
-        assert self.task is not None
-        return self.task.send(bar)
-
     def offer(self, tick: Tick) -> None:
         bar = self._builder.add(tick)
         if bar is not None:
@@ -138,18 +125,18 @@ class BarSubscription(Subscription[Bar]):
 class ReplayReader(AsyncIterator[T], Generic[T]):
     """An async iterator of ticks or bars. Iterate it in one strategy; it ends with the recording."""
 
-    __slots__ = ("_stream", "_subscription")
+    __slots__ = ("_stream", "subscription")
 
     def __init__(self, stream: "ReplayStream", subscription: Subscription[T]) -> None:
         self._stream = stream
-        self._subscription = subscription
+        self.subscription = subscription
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> AsyncIterator[T]:
         return self
 
     @types.coroutine
     def __anext__(self) -> Generator[Any, Any, T]:
-        subscription = self._subscription
+        subscription = self.subscription
         if subscription.backlog is not None:
             return subscription.taken()
         item: T | None = yield subscription
@@ -159,11 +146,20 @@ class ReplayReader(AsyncIterator[T], Generic[T]):
 
     async def aclose(self) -> None:
         """Ends the subscription."""
-        self._subscription.end()
-        self._stream.forget(self._subscription)
+        self.subscription.end()
+        self._stream.forget(self.subscription)
 
     def __del__(self) -> None:
-        self._stream.forget(self._subscription)
+        self._stream.forget(self.subscription)
+
+
+class ReplayTicks(ReplayReader[Tick]):
+    """An async iterator of ticks; `async for` follows them without a way back to the driver where that may be."""
+
+    __slots__ = ()
+
+    def __aiter__(self) -> AsyncIterator[Tick]:
+        return self._stream.follow(self)
 
 
 class ReplayStream(LivePriceStream):
@@ -174,17 +170,20 @@ class ReplayStream(LivePriceStream):
         self.zone = zone
         self.subscriptions: tuple[Subscription[Any], ...] = ()
         self.callbacks: dict[object, Callable[[Tick], object]] = {}
+        self.follow: Callable[[ReplayTicks], AsyncIterator[Tick]]
         self.changed: Callable[[], None] = _nothing
         """Called when somebody comes or goes who wants ticks."""
         self.asked_for: Callable[[str], None] = _nothing_of
         self.known: Callable[[str], Mapping[str, Sequence[int]]] = _no_ticks
         """The ticks of a symbol so far, in columns."""
 
-    def ticks(self, symbol: str | None = None) -> ReplayReader[Tick]:  # type: ignore[override]
+    def ticks(self, symbol: str | None = None) -> ReplayTicks:  # type: ignore[override]
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the recording."""
         if symbol is not None:
             self.asked_for(check_symbol(symbol))
-        return self._read_by(TickSubscription(symbol))
+        subscription = TickSubscription(symbol)
+        self._join(subscription)
+        return ReplayTicks(self, subscription)
 
     def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> ReplayReader[Bar]:  # type: ignore[override]
         """As a live stream's `bars`; it ends with the recording."""
@@ -192,12 +191,13 @@ class ReplayStream(LivePriceStream):
         builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)
         check_warmup(warmup)
         self.asked_for(symbol)
-        return self._read_by(BarSubscription(symbol, builder, builder.seeded(self.known(symbol), warmup)))
+        subscription = BarSubscription(symbol, builder, builder.seeded(self.known(symbol), warmup))
+        self._join(subscription)
+        return ReplayReader(self, subscription)
 
-    def _read_by(self, subscription: Subscription[T]) -> ReplayReader[T]:
+    def _join(self, subscription: Subscription[Any]) -> None:
         self.subscriptions = (*self.subscriptions, subscription)
         self.changed()
-        return ReplayReader(self, subscription)
 
     def forget(self, subscription: Subscription[Any]) -> None:
         if subscription in self.subscriptions:

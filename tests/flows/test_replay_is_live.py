@@ -226,6 +226,19 @@ def test_callbacks_hear_of_everything_in_order() -> None:
     assert len(ticks[0]) == 300
 
 
+def test_what_is_known_already_is_awaited_within_the_tick() -> None:
+    async def again(engine: Any) -> None:
+        handle = None
+        async for tick in engine.stream.ticks(SBIN):
+            handle = handle or engine.limit_buy(SBIN, 1, tick.bid - 1)
+            await handle
+            await engine.get_portfolio_pnl()
+            await engine.market_buy(SBIN, 1, tag=engine.now().isoformat())
+
+    run = check(again, frame=walk(3))
+    assert run.frames["orders"]["tag"].iloc[-1] == "2026-03-02T09:15:02+05:30"
+
+
 def test_halting_money_and_ids() -> None:
     async def busy(engine: Any) -> None:
         count = 0
@@ -248,7 +261,7 @@ def test_halting_money_and_ids() -> None:
 # ── at random ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rows=ROWS,
     columns=st.sampled_from([0b11, 0b111, 0b100, 0b11111, 0b1, 0b1111]),
