@@ -6,7 +6,8 @@ In this order, the first that fails answers:
     Origin           where a browser names one, it is the page's own: another page may not read, send or connect
     Sec-Fetch-Site   what a browser fetches for another site is refused; a person who follows a link comes to `/`
     token            256 random bits: `Authorization: Bearer ...`, or the cookie that a browser gets at `/?token=...`
-    size and time    a body of at most 64 KiB, within 10 s; and no more requests than a person or a strategy makes
+    size and time    a head of at most 16 KiB and a body of at most 64 KiB, each within 10 s; and no more requests than
+                     a person or a strategy makes
 
 No request is exempt: pages, documents and the WebSocket stand behind it too. The cookie is no copy of the token, and as
 browsers send cookies by themselves, what changes something needs an Origin beside it.
@@ -25,6 +26,7 @@ from urllib.parse import parse_qs
 from livetrade.core.records import record
 
 LARGEST_BODY = 64 * 1024
+LARGEST_HEAD = 16 * 1024
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -61,9 +63,9 @@ class Bounds:
     """How much is taken, and how long is waited.
 
     head_seconds, body_seconds: until the head and the body of a request are there. idle_seconds: how long a connection
-    stays open between two requests. connections: so many stay open; one more, and the one that is idle longest gives
-    way. requests: so many are worked on at once. per_second, burst: how many that change something are taken on the
-    long run, and at once.
+    stays open between two requests, and while nothing of an answer is taken. connections: so many stay open; one more,
+    and the one that is idle longest gives way. requests: so many are worked on at once. per_second, burst: how many
+    that change something are taken on the long run, and at once.
     """
 
     head_seconds: float = 10.0
@@ -143,11 +145,15 @@ class Gate:
 
 def _headers(scope: Scope) -> dict[bytes, str]:
     """The headers by name; those that decide something may stand there once only."""
+    if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["query_string"]) > LARGEST_HEAD:
+        raise Refused(431, f"the head of the request is too large: at most {LARGEST_HEAD:,} bytes")
     headers: dict[bytes, str] = {}
     for name, value in scope["headers"]:
         if name in headers and name in _ONCE:
             raise Refused(400, f"the header {name.decode('latin-1')} is given twice")
         headers[name] = f"{headers[name]}; {value.decode('latin-1')}" if name in headers else value.decode("latin-1")
+    if b"content-length" in headers and b"transfer-encoding" in headers:  # somebody in between may read the other one
+        raise Refused(400, "the length of the body is given in two ways")
     return headers
 
 
@@ -279,9 +285,10 @@ async def refuse(scope: Scope, send: Send, refused: Refused) -> None:
     if refused.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
         if scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
-            body = _LOCKED
+            comes_from_elsewhere = (b"sec-fetch-site", b"cross-site") in scope["headers"] and not scope["query_string"]
+            body = _LOCKED.replace(b"<title>", _AGAIN + b"<title>") if comes_from_elsewhere else _LOCKED
             headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    if refused.status in (408, 413):  # what is left of the body is not read
+    if refused.status in (400, 408, 413, 431):  # what is left of the body is not read
         headers.append((b"connection", b"close"))
     if refused.status in (429, 503):
         headers.append((b"retry-after", b"1"))
@@ -302,9 +309,16 @@ SHUT = [
 ]
 """Headers of every answer: nobody keeps it, frames it, or loads it into a page of another site."""
 
+_AGAIN = b'<meta http-equiv="refresh" content="0; url=/">'
+"""Who follows a link from another site leaves a strict cookie at home; asked again from here, the browser sends it."""
+
 _LOCKED = b"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>livetrade desk</title><body style="font: 16px system-ui; margin: 15vh auto; max-width: 28rem; padding: 0 1rem">
-<h1 style="font-size: 1.3rem">livetrade desk</h1><p>This desk needs its token.
+<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><title>livetrade desk</title>
+<style>body { font: 16px/1.45 system-ui, sans-serif; margin: 12vh auto; max-width: 28rem; padding: 0 1rem }
+h1 { font-size: 1.3rem } form { display: flex; flex-wrap: wrap; gap: 10px } label { display: flex; flex: 1 1 16rem; gap:
+10px; align-items: center } input { flex: 1; min-width: 0 } input, button { min-height: 44px; box-sizing: border-box;
+padding: 5px 14px; font: inherit }</style>
+<h1>livetrade desk</h1><p>This desk needs its token.
 <code>livetrade status --link</code> on its machine shows an address that holds it.
 <form action="/" method="get"><label>Token <input name="token" type="password"
-autocomplete="off" autofocus></label> <button>Open</button></form>"""
+autocomplete="off" required autofocus></label> <button>Open</button></form>"""

@@ -197,25 +197,25 @@ def _short(value: object) -> str:
 
 # ── as OpenAPI shows it ──────────────────────────────────────────────────────────────────────────────────────────────
 
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "text": {"type": "string"},
-    "quantity": {"anyOf": [{"type": "integer"}, {"type": "string"}]},
-    "price": {"anyOf": [{"type": "number"}, {"type": "string"}]},
-    "time": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-    "bool": {"type": "boolean"},
+_TYPES = {
+    "text": ["string"],
+    "quantity": ["integer", "string"],
+    "price": ["number", "string"],
+    "time": ["string", "integer"],
+    "bool": ["boolean"],
 }
 
 
 def schema_of(shape: Shape) -> dict[str, Any]:
     """A shape as a JSON schema."""
-    properties = {
-        name: {
-            **_SCHEMAS[field.kind],
-            **({"enum": list(field.choices)} if field.choices else {}),
-            "description": field.about,
-        }
-        for name, field in shape.items()
-    }
+    properties = {name: _property(field) for name, field in shape.items()}
     required = [name for name, field in shape.items() if field.required]
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, "required": required} if required else schema
+
+
+def _property(field: Field) -> dict[str, Any]:
+    """What may be left out may be null."""
+    null: list[Any] = [] if field.required else [None]
+    choices = {"enum": [*field.choices, *null]} if field.choices else {}
+    return {"type": [*_TYPES[field.kind], *("null" for _ in null)], **choices, "description": field.about}

@@ -15,6 +15,7 @@ from typing import Any
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from livetrade.desk import runtime
 from livetrade.desk.auth import BOUNDS, LARGEST_BODY, Bounds, Doors
@@ -30,13 +31,15 @@ _log = logging.getLogger("livetrade")
 
 
 class Guarded(H11Protocol):
-    """Cuts off who does not finish the head of a request: a connection that trickles would stay for ever. And idle
-    connections keep nobody out: where there are too many, the one that is idle longest gives way to a new one."""
+    """Cuts off who does not finish the head of a request, or does not take the answer: such a connection would stay for
+    ever. And idle ones keep nobody out: where there are too many, the one that is idle longest gives way to a new one.
+    """
 
     def __init__(self, bounds: Bounds, **terms: Any) -> None:
         super().__init__(**terms)
         self._bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
         self._heard = self.loop.time()
 
     def connection_made(self, transport: Any) -> None:
@@ -66,7 +69,21 @@ class Guarded(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
+        self._moves()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self._bounds.idle_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         super().handle_websocket_upgrade(event)
@@ -96,6 +113,15 @@ class Guarded(H11Protocol):
     def _too_slow(self) -> None:
         self._deadline = None
         self.transport.abort()
+
+
+class Line(WebSocketsSansIOProtocol):
+    """A WebSocket. One that is refused was answered, and is no error that its server would write down."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
 
 
 class Desk:
@@ -231,7 +257,7 @@ def _config(application: Any, bounds: Bounds, certfile: Path | None, keyfile: Pa
     return uvicorn.Config(
         application,
         http=partial(Guarded, bounds),  # type: ignore[arg-type]
-        ws="websockets-sansio",
+        ws=Line,
         ws_max_size=LARGEST_BODY,
         ws_ping_interval=20,
         ws_ping_timeout=120,

@@ -17,7 +17,7 @@ class JsonLines(logging.Formatter):
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = [json.dumps(secret)[1:-1] for secret in secrets if secret]  # as they stand in a line
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

@@ -1,7 +1,6 @@
 """The desk's routes as OpenAPI 3.1, made of the table of bodies, and the same as a page to read."""
 
 import html
-import json
 from functools import cache
 from typing import Any
 
@@ -83,6 +82,7 @@ _ERRORS = {
     "403": "another host, origin or site",
     "408": "the body came too slowly",
     "413": "more than 64 KiB",
+    "431": "headers of more than 16 KiB",
     "422": "refused: bad input, or the account's own refusal; the message says which",
     "503": "the engine is closed, or too many requests are worked on",
 }
@@ -206,8 +206,6 @@ def _fields(operation: Schema) -> str:
 
 def _type(schema: Schema) -> str:
     if "enum" in schema:
-        return ", ".join(schema["enum"])
-    if "anyOf" in schema:
-        return " or ".join(kind["type"] for kind in schema["anyOf"])
-    kind = schema.get("type", "")
-    return kind if isinstance(kind, str) else json.dumps(kind)
+        return ", ".join(choice for choice in schema["enum"] if choice is not None)
+    kind = schema["type"]
+    return kind if isinstance(kind, str) else " or ".join(each for each in kind if each != "null")
