@@ -1,6 +1,6 @@
 """Figures read from an account between two events: the portfolio's P&L and its parts, positions, watched exits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -62,10 +62,10 @@ class PortfolioPnl:
         return {name: figures[name] for name in PNL_FIELDS}
 
 
-def risk_rows(account: Account) -> list[tuple[RiskOrder, int]]:
-    """Each exit with the price it watches (0 unknown); an armed one protects all that its book holds now."""
+def risk_rows(account: Account, risks: Iterable[RiskOrder] | None = None) -> list[tuple[RiskOrder, int]]:
+    """Each exit (or some) with the price it watches (0 unknown); an armed one protects all that its book holds now."""
     rows = []
-    for risk in account.risks.values():
+    for risk in account.risks.values() if risks is None else risks:
         if risk.status is ExitStatus.ARMED:
             held = account.ledger.books[risk.strategy, risk.symbol, risk.product].quantity_raw
             risk = replaced(risk, quantity_raw=abs(held))  # noqa: PLW2901

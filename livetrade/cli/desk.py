@@ -91,7 +91,7 @@ def serve(
     try:
         place = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
         desk = Desk(engine, **place, no_token=no_token, remote=remote, names=tuple(_listed(names)))  # type: ignore[arg-type]
-        logs.begin([desk.token or ""], path.with_name(path.name + ".audit"))
+        logs.begin(desk.secrets, path.with_name(path.name + ".audit"))
         if function is not None:
             engine.start(function, params=given)
         _run(desk)

@@ -239,6 +239,11 @@ class Pace:
         self._left -= 1
         return True
 
+    async def turn(self) -> None:
+        """Returns when it is allowed."""
+        while not self.allows():  # noqa: ASYNC110  time is all that it waits for
+            await asyncio.sleep(1 / self._per_second)
+
 
 async def _whole_body(headers: dict[bytes, str], receive: Receive, seconds: float) -> Receive | None:
     """The body, read to its end before anything is done with it; what comes after it is passed on. None where the other

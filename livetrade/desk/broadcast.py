@@ -24,6 +24,8 @@ KEPT = 20_000
 QUEUE_LENGTH = 1_000
 """How many ticks a listener may be behind before they conflate."""
 WAITING_TICKS = 20_000
+UNREAD = 16
+"""So many answers may wait for one who does not read; then nothing more is taken of it."""
 PAGE = 256 * 1024
 """Bytes of past events in one message, about."""
 
@@ -142,13 +144,21 @@ class Listener:
         self.ready: Callable[[], str] | None = None
         """Makes what is sent once, when it has caught up."""
         self._answers: deque[str] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
         self._ticks: deque[tuple[str, str]] = deque()
         self._missed: Counter[str] = Counter()
 
     def answer(self, message: str) -> None:
         """Waits for its turn: behind the events before it."""
         self._answers.append(message)
+        if len(self._answers) >= UNREAD:
+            self._room.clear()
         self.wake.set()
+
+    async def room(self) -> None:
+        """Returns once not too many answers wait to be sent: who does not read may not ask for ever."""
+        await self._room.wait()
 
     def offer(self, symbol: str, text: str, missed: int = 0) -> None:
         if missed:
@@ -189,6 +199,7 @@ class Listener:
     def _words(self) -> Iterator[str]:
         while self._answers:
             yield self._answers.popleft()
+        self._room.set()
         if self.ready is not None:
             ready, self.ready = self.ready, None
             yield ready()

@@ -160,12 +160,17 @@ class Desk:
         shown = "127.0.0.1" if host in ("0.0.0.0", "127.0.0.1", "localhost") else f"[{host}]" if ":" in host else host
         self.url = f"{'https' if self._tls else 'http'}://{shown}:{self.port}"
         known = frozenset({*LOOPBACK, host.lower(), *(name.lower() for name in names)}) - {"0.0.0.0", "::"}
-        doors = Doors(known, self.token, f"livetrade_{self.port}")
+        self._doors = doors = Doors(known, self.token, f"livetrade_{self.port}")
         server = Server(engine, doors, self.stopped.set, secure=self._tls)
         self._uvicorn = uvicorn.Server(_config(server.application(bounds), bounds, certfile, keyfile))
         self._thread = Thread(target=self._run, name=f"livetrade-{engine.name}-server", daemon=True)
         self._running = runtime.Running(self.url, self.token or "", os.getpid(), engine.name)
         self._failure: BaseException | None = None
+
+    @property
+    def secrets(self) -> list[str]:
+        """What opens this desk, and so may be written down nowhere."""
+        return [self.token, self._doors.cookie_value] if self.token else []
 
     @property
     def link(self) -> str:

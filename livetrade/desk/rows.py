@@ -11,7 +11,7 @@ from livetrade import frames, portfolio
 from livetrade.core.account import Account
 from livetrade.core.numbers import at, money
 from livetrade.core.ticks import Tick
-from livetrade.core.values import Order, Position
+from livetrade.core.values import Order, Position, RiskOrder
 from livetrade.desk.auth import Refused
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ def position_row(position: Position) -> Row:
     return _row("symbol", position.symbol, frames.POSITIONS, values)
 
 
-def risk_row(account: Account, risk: Any, watched_raw: int) -> Row:
+def risk_row(account: Account, risk: RiskOrder, watched_raw: int) -> Row:
     distance, percent = frames.distance_of(risk, watched_raw)
     values = {
         "symbol": risk.symbol,
@@ -108,10 +108,13 @@ def positions_page(account: Account, after: str, limit: int, *, closed: bool, sy
 def risks_page(account: Account, after: str, limit: int, *, symbol: str) -> list[Row]:
     if after and after not in account.risks:
         raise Refused(422, f"after: no risk order has the id {after[:40]!r}")
-    rows = portfolio.risk_rows(account)
-    start = next((n + 1 for n, (risk, _) in enumerate(rows) if risk.risk_id == after), 0)
-    following = (row for row in rows[start:] if symbol in ("", row[0].symbol))
-    return [risk_row(account, risk, watched) for risk, watched in islice(following, limit)]
+    start = next((number for number, risk_id in enumerate(account.risks, 1) if risk_id == after), 0)
+    following = (risk for risk in islice(account.risks.values(), start, None) if symbol in ("", risk.symbol))
+    return [risk_row(account, *row) for row in portfolio.risk_rows(account, islice(following, limit))]
+
+
+def working_exits(account: Account) -> list[RiskOrder]:
+    return [risk for bracket in account.brackets.values() for risk in bracket.values()]
 
 
 def summary(account: Account) -> Row:
@@ -123,9 +126,7 @@ def summary(account: Account) -> Row:
         "portfolio": portfolio_row(account),
         "positions": positions_page(account, "", 1 << 30, closed=False, symbol=""),
         "orders": [order_row(order) for order in account.open_orders.values()],
-        "risk_orders": [
-            risk_row(account, r, w) for r, w in portfolio.risk_rows(account) if r.status in ("ARMED", "TRIGGERED")
-        ],
+        "risk_orders": [risk_row(account, *row) for row in portfolio.risk_rows(account, working_exits(account))],
         "quotes": [quote_row(market.quote) for market in account.markets.values() if market.quote is not None],
         "as_of": at(account.ts, account.zone).isoformat(),
         "cash_put_in": _plain(money(account.ledger.put_in_raw)),

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from livetrade.core.records import record
 from livetrade.errors import DeskError
@@ -19,6 +20,9 @@ class Running:
     token: str
     pid: int
     name: str
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("where a desk is holds its token, and is not to be pickled")
 
     def __repr__(self) -> str:
         return f"Running({self.name!r} at {self.url}, pid {self.pid})"

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from livetrade.desk import bodies, rows
-from livetrade.desk.auth import Refused
+from livetrade.desk.auth import Pace, Refused
 from livetrade.desk.broadcast import Listener, page_texts
 from livetrade.desk.orders import Origin
 from livetrade.desk.rows import quote_row
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 MOST_LISTENERS = 64
 TICK_ROWS = 5_000
 PANEL_SECONDS = 1 / 30
+PER_SECOND, BURST = 1_000.0, 5_000.0
+"""Commands of one attached engine; those beyond that wait."""
+AT_ONCE = ("update", "flatten", "halt", "cancel", "cancel_all", "close_position")
+"""Which do not: prices, and what makes an account safer."""
 TRY_LATER, ODD = 1013, 1008
 ASKED = ("ticks", "lookup", "barrier", "strategies")
 """What an attached engine asks beside its commands (`bodies.ATTACHED`)."""
@@ -54,7 +58,8 @@ ASKED = ("ticks", "lookup", "barrier", "strategies")
 async def stream(server: "Server", socket: WebSocket) -> None:
     asked = dict(socket.query_params)
     after, view = asked.pop("after", None), asked.pop("view", "")
-    odd = asked or view not in ("", "panel") or (after is not None and not (after.isdecimal() and len(after) < 16))
+    is_number = after is None or (after.isascii() and after.isdecimal() and len(after) < 16)
+    odd = asked or view not in ("", "panel") or not is_number
     assert server.broadcast is not None
     await socket.accept()
     if odd or len(server.broadcast) >= MOST_LISTENERS:
@@ -123,6 +128,7 @@ class Line:
             message = await self.socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
+            await self.listener.room()
             await self.take(message.get("text") or "")
 
     async def take(self, text: str) -> None:
@@ -159,6 +165,10 @@ class PanelLine(Line):
 class AttachedLine(Line):
     """An attached engine: it folds the events itself, and commands."""
 
+    def __init__(self, server: "Server", socket: WebSocket, after: int) -> None:
+        super().__init__(server, socket, after)
+        self._pace = Pace(PER_SECOND, BURST)
+
     async def begin(self) -> None:
         engine = self.server.engine
         opened = engine._read(lambda account: account.opened)
@@ -193,6 +203,8 @@ class AttachedLine(Line):
         except (Refused, LookupError, TypeError, AttributeError) as error:
             await self.socket.close(ODD, f"no command: {error}"[:120])
             return
+        if name not in AT_ONCE:
+            await self._pace.turn()
         try:
             await self._obey(key, name, body)
         except Refused as refused:
@@ -272,5 +284,6 @@ class AttachedLine(Line):
         length = len(columns["time"])
         for start in range(0, max(length, 1), TICK_ROWS):
             page = {name: column[start : start + TICK_ROWS].tolist() for name, column in columns.items()}
+            await self.listener.room()
             self._confirm(key, ticks=page, more=start + TICK_ROWS < length, as_of_ns=view.as_of)
             await asyncio.sleep(0)
