@@ -100,7 +100,7 @@ def replay(
     zone = zone_named(timezone)
     venue = broker.venue
     venue.trigger_by = trigger_by
-    feed = feed_of(source, given, instruments)
+    feed = feed_of(source, strategies[0], args, given, instruments)
     run = _Run(
         Account(venue=venue, limits=limits, fees=fees, margin=margin, trigger_by=trigger_by),
         feed,
@@ -330,11 +330,13 @@ def _check_call(
         raise OrderError(f"{name}{signature} cannot be called with what was given: {error}") from None
 
 
-def feed_of(source: Any, params: Mapping[str, Any], instruments: Sequence[Instrument]) -> RecordedFeed:
-    """A source without a column `symbol` is about the strategy's parameter of that name."""
+def feed_of(
+    source: Any, strategy: Strategy, args: Sequence[Any], params: Mapping[str, Any], instruments: Sequence[Instrument]
+) -> RecordedFeed:
+    """A source that names no symbol is about the one that the strategy is given."""
     if isinstance(source, RecordedFeed):
         return source
-    symbol = params.get("symbol")
+    symbol = inspect.signature(strategy).bind_partial(None, *args, **params).arguments.get("symbol")
     otherwise = symbol if isinstance(symbol, str) else None
     return RecordedFeed(source, speed=None, instruments=instruments, otherwise=otherwise)
 

@@ -99,7 +99,7 @@ def sweep(
         "currency": currency,
         "trigger_by": trigger_by,
     }
-    feed = feed_of(source, fixed, instruments)
+    feed = feed_of(source, strategy, args, fixed, instruments)
     with _bar(progress, len(runs)) as advance:
         if executor is None and workers == 0:
             rows = []
