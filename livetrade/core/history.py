@@ -140,12 +140,8 @@ class Table:
         return column[:]
 
 
-WAITING = 256
-"""So many orders may wait to be written: an order's states that follow each other at once are written as one."""
-
-
 class OrderTable(Table):
-    """One row an order, by its first appearance, up to date once `settle` was called."""
+    """One row an order, by its first appearance, kept up to date."""
 
     kinds: ClassVar[dict[str, str]] = {
         "client_order_id": "t",
@@ -173,35 +169,13 @@ class OrderTable(Table):
         "updated_at": "q",
     }
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: dict[str, Order] = {}
-
     def strategies(self) -> Text:
         """Whose each order is, as it stands."""
-        self.settle()
         codes = self._copied("strategy", self.columns["strategy"])
         assert isinstance(codes, Text)
         return codes
 
     def put(self, order: Order) -> None:
-        """Takes an order as it is from now on."""
-        waiting = self._waiting
-        waiting[order.client_order_id] = order
-        if len(waiting) >= WAITING:
-            self.settle()
-
-    def settle(self) -> None:
-        """Writes what waits, in the order in which it first came."""
-        waiting, self._waiting = self._waiting, {}
-        for order in waiting.values():
-            self._write(order)
-
-    def copy(self) -> dict[str, Column]:
-        self.settle()
-        return super().copy()
-
-    def _write(self, order: Order) -> None:
         ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
         averages, fees, slippages = self.amounts.values()
         number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row

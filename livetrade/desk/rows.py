@@ -90,7 +90,6 @@ def orders_after(account: Account, after: str, limit: int | None, *, open_only: 
     another record."""
     if after and after not in account.orders:
         raise Refused(422, f"after: no order has the id {after[:40]!r}")
-    account.order_history.settle()  # each order has its row then
     number = account.order_history.texts["client_order_id"]
     start = number[after] + 1 if after else 0
     if not open_only:
