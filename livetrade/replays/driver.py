@@ -205,7 +205,7 @@ class Driver:
                         market.low_raw = mark
                     if mark > market.high_raw:  # noqa: PLR1730
                         market.high_raw = mark
-                else:
+                elif mark != market.mark_raw:
                     account.mark(market, mark)
                 quote = made
                 if quote is None:

@@ -199,7 +199,7 @@ def test_it_is_sent_after_a_second_of_time_that_did_not_jump(waited: float, hops
         left -= round(pause * SECOND)
         assert "Submit" not in kinds(desk.wake(after=pause))
     desk.ts += left - 1
-    assert desk.wake() == []
+    assert "Submit" not in kinds(desk.wake())  # at midnight a day begins, and that is all
     desk.ts += 1
-    assert kinds(desk.wake()) == ["Submit"]
+    assert "Submit" in kinds(desk.wake())
     same_state(desk.account, folded(desk), marks=False)
