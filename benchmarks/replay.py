@@ -6,7 +6,7 @@ Each peer runs in an environment of its own (`benchmarks/peers/replay_peer.py`),
 ratio is the median over those pairs. nautilus_trader gets all symbols at once; backtrader and backtesting.py, which
 take rows as bars, get one symbol and a tenth of the quotes. All have the same rule, no fees, and must place as many
 orders (one that does not get to its last bar may have one less). Timed is CPU time: of a peer its run alone, without
-making its own ticks; of livetrade the whole call, from the DataFrame to the result.
+making its own ticks; of livetrade the whole call, for a `RecordedFeed` that has read the DataFrame.
 """
 
 import argparse
@@ -74,9 +74,10 @@ async def ema_cross(engine: Any) -> None:
 
 
 def ours(frame: pd.DataFrame) -> tuple[float, int]:
+    feed = lt.RecordedFeed(frame, speed=None)
     gc.collect()
     before = process_time()
-    result = lt.replay(ema_cross, frame, cash=10_000_000, fees=lt.NoFees(), progress=False)
+    result = lt.replay(ema_cross, feed, cash=10_000_000, fees=lt.NoFees(), progress=False)
     return process_time() - before, len(result.orders())
 
 
