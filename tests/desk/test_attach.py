@@ -560,6 +560,7 @@ def test_bars_begin_with_those_that_the_desk_knows() -> None:
     with desk_and_attached() as (engine, _, attached):
         for number in range(40):
             engine.stream.update(INFY, last=1500 + number, time=start + number * second // 4)
+        assert engine.stream.last(INFY).last == 1539  # all of them were taken
 
         async def read(source: Any) -> list[Any]:
             bars = source.stream.bars(INFY, "1s", warmup=3)
