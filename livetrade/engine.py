@@ -541,7 +541,7 @@ class LiveTradingEngine(Surface):
 
     def _follow(self, handle: OrderHandle, status: OrderStatus, timeout: float | None) -> Handle[OrderResult]:
         """`OrderHandle.wait_for`."""
-        following = OrderHandle(f"{handle.client_order_id or 'order'} until {status}", self._follow)
+        following = OrderHandle(f"{handle._order_id or 'order'} until {status}", self._follow)
         following.bind(self._thread.ident, self._on_idle)
 
         def follow() -> None:

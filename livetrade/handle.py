@@ -52,21 +52,7 @@ class Handle(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         with self._waiting(None if flow.get() else asyncio.current_task()):
-            yield from self._told_here().__await__()
-        return self._future.result()
-
-    def _told_here(self) -> "asyncio.Future[None]":
-        """A future of the running loop that is done with the answer. Its task goes on as soon as one that a tick wakes,
-        neither earlier nor later: in lock-step whoever was woken first goes first."""
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[None] = loop.create_future()
-
-        def tell(_: object) -> None:
-            with suppress(RuntimeError):  # its loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_finish, told)
-
-        self._future.add_done_callback(tell)
-        return told
+            return (yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__())
 
     @property
     def awaited_by(self) -> tuple[object, ...]:
@@ -107,8 +93,3 @@ class Handle(Generic[T]):
             return f"<{self._what}: sent, no answer yet>"
         error = self._future.exception()
         return f"<{self._what}: {error if error is not None else self._future.result()!r}>"
-
-
-def _finish(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

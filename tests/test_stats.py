@@ -374,4 +374,4 @@ def test_statistics_reach_from_the_opening_to_now() -> None:
         assert (found["start"], found["end"]) == (ticks["time"].iloc[0].tz_localize(ZONE), engine.now())
         assert engine.returns.index.tolist() == [pd.Timestamp("2026-03-02"), pd.Timestamp("2026-03-03")]
         assert engine.returns.iloc[0] == 0
-        assert len(stats.returns(engine.equity(), "1min")) == 2
+        assert len(stats.returns(engine.equity(), "1min")) == 1

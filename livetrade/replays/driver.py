@@ -11,7 +11,6 @@ would; all others go through `_take_row`.
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextvars import Context
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from operator import length_hint
@@ -28,7 +27,7 @@ from livetrade.journal import MemoryJournal
 from livetrade.outbox import changed_orders
 from livetrade.replays.source import Recording, Row, Rows
 from livetrade.replays.stream import ReplayStream, ReplayTicks, Subscription
-from livetrade.replays.tasks import Awaited, Job, ReplayOrderHandle, Task, Turns
+from livetrade.replays.tasks import Awaited, Call, Job, ReplayOrderHandle, Task, Turns
 from livetrade.usercode import Callbacks, UserThread, guarded
 
 NEVER = 1 << 63
@@ -304,7 +303,7 @@ class Driver:
                 if job is not None:
                     arrivals.append(job)
         for callback in tuple(self._stream.callbacks.values()):
-            arrivals.append(partial(_call, callback, quote))
+            arrivals.append(Call(_call, callback, quote))
 
     def _readers_changed(self) -> None:
         """Who reads each symbol, in the order in which they came."""
@@ -422,7 +421,7 @@ class _UserJobs:
         self._turns = turns
 
     def soon(self, job: Job) -> None:
-        self._turns.arrivals.append(partial(Context().run, job))
+        self._turns.arrivals.append(Call(Context().run, job))
 
 
 def _call(callback: Callable[[Tick], object], quote: Tick) -> None:

@@ -86,7 +86,7 @@ def replay(
     strategies = _strategies(strategy)
     taken = {"cash": cash != 500_000, "fees": fees is not DEFAULT_FEES, "trigger_by": trigger_by != "quote"}
     for each in strategies:
-        _check_call(each, args, given, RESERVED, {name for name, is_given in taken.items() if is_given})
+        _check_call(each, args, given, RESERVED, {name for name, is_given in taken.items() if is_given}, "replay()")
     check_rules(fees, limits, margin, trigger_by)
     broker = broker if broker is not None else PaperBroker()
     check_parts(None, broker, instruments)
@@ -306,14 +306,20 @@ def check_strategy(
     params: Mapping[str, Any],
     reserved: Collection[str],
     passed: Collection[str] = (),
+    caller: str = "replay()",
 ) -> None:
     """Raises `OrderError` where it is no strategy, cannot be called so, or takes by name what is taken already."""
     _check_async(strategy)
-    _check_call(strategy, args, params, reserved, set(passed))
+    _check_call(strategy, args, params, reserved, set(passed), caller)
 
 
 def _check_call(
-    strategy: Strategy, args: Sequence[Any], params: Mapping[str, Any], reserved: Collection[str], passed: set[str]
+    strategy: Strategy,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    reserved: Collection[str],
+    passed: set[str],
+    caller: str,
 ) -> None:
     name, signature = _name(strategy), inspect.signature(strategy)
     try:
@@ -322,7 +328,7 @@ def _check_call(
         for parameter in left:
             if parameter.name in reserved and (parameter.default is parameter.empty or parameter.name in passed):
                 raise OrderError(
-                    f"{parameter.name} is an argument of this function itself; what {name} takes by that name goes "
+                    f"{parameter.name} is an argument of {caller} itself; what {name} takes by that name goes "
                     f"into params={{{parameter.name!r}: ...}}"
                 )
         signature.bind(None, *args, **params)

@@ -88,7 +88,7 @@ def sweep(
     fixed = {**more, **own_params(params)}
     names, runs = _runs(grid)
     for run in runs:
-        check_strategy(strategy, args, _all(fixed, run), RESERVED)
+        check_strategy(strategy, args, _all(fixed, run), RESERVED, caller="sweep()")
     terms = {
         "cash": cash,
         "fees": fees,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from livetrade.core.kinds import OrderStatus
@@ -124,7 +125,11 @@ class Task:
 
 
 class Turns:
-    """Who goes on: `now`, in this turn; `arrivals` are for the next one."""
+    """Who goes on: `now`, in this turn; `arrivals` are for the next one.
+
+    In a turn callbacks come first, then who is woken by a tick or a time, and then who is answered, as on a live
+    engine's loop; each kind in the engine's order.
+    """
 
     def __init__(self) -> None:
         self.now: Jobs = deque()
@@ -138,15 +143,22 @@ class Turns:
                 now.popleft()()
             batch = list(arrivals)
             arrivals.clear()
-            for arrival in batch:
-                if isinstance(arrival, ReplayHandle):
-                    now.extend(arrival.settled())
-                else:
-                    now.append(arrival)
+            answered = [job for arrival in batch if isinstance(arrival, ReplayHandle) for job in arrival.settled()]
+            others = [arrival for arrival in batch if not isinstance(arrival, ReplayHandle)]
+            now.extend(sorted(others, key=_is_no_call))
+            now.extend(answered)
 
     def clear(self) -> None:
         self.now.clear()
         self.arrivals.clear()
+
+
+class Call(partial[None]):
+    """A callback that is due."""
+
+
+def _is_no_call(arrival: object) -> bool:
+    return not isinstance(arrival, Call)
 
 
 class ReplayHandle(Awaited, Handle[T]):

@@ -269,11 +269,14 @@ def test_halting_money_and_ids() -> None:
     latency=st.sampled_from([0, 0, 0.3, 2]),
     size=st.sampled_from(["unlimited", "quoted"]),
     short=st.booleans(),
+    several=st.sampled_from([1, 1, 2, 3]),
 )
-def test_at_random(rows: list[Any], columns: int, seed: int, latency: float, size: str, short: bool) -> None:
+def test_at_random(
+    rows: list[Any], columns: int, seed: int, latency: float, size: str, short: bool, several: int
+) -> None:
     frame = ticks_of(rows, columns)
     check(
-        at_random(seed, rows[0][0]),
+        *(at_random(seed + number, rows[0][0], f"trader{number}") for number in range(several)),
         frame=frame,
         make=lambda: {
             "broker": lt.PaperBroker(slippage="0.01", latency=latency, size=size),

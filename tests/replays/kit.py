@@ -77,7 +77,7 @@ def ticks_of(rows: list[Any], columns: int) -> pd.DataFrame:
     return frame[names[:2] + [name for bit, name in enumerate(names[2:]) if columns >> bit & 1]]
 
 
-def at_random(seed: int, read: str) -> Strategy:  # noqa: C901
+def at_random(seed: int, read: str, name: str = "random_trader") -> Strategy:  # noqa: C901
     async def random_trader(engine: Any) -> None:  # noqa: C901
         dice = random.Random(seed)
         handles: list[Any] = []
@@ -110,4 +110,5 @@ def at_random(seed: int, read: str) -> Strategy:  # noqa: C901
                 case 8 if engine.position(name):
                     await engine.close_position(name)
 
+    random_trader.__name__ = name
     return random_trader

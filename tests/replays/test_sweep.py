@@ -114,7 +114,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no dicts": ([1, 2], "grid is values by parameter"),
     "an unknown parameter": ({"fats": [5]}, "fats"),
     "one given twice": ({"quantity": [5]}, "quantity is given in the grid and beside it"),
-    "one of sweep's own": ({"fast": [1]}, "cash is an argument of this function itself"),
+    "one of sweep's own": ({"fast": [1]}, r"cash is an argument of sweep\(\) itself"),
 }
 
 
