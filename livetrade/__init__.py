@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.core.indian import IndianEquityFees
     from livetrade.desk.client import AttachedEngine, attach
     from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
@@ -59,6 +60,7 @@ __all__ = [
     "Fill",
     "FlatFee",
     "FyersFeed",
+    "IndianEquityFees",
     "Instrument",
     "JournalError",
     "LedgerError",
@@ -100,6 +102,7 @@ _LATER = {
     "AttachedEngine": "livetrade.desk.client",
     "FileJournal": "livetrade.journal.file",
     "FyersFeed": "livetrade.adapters.fyers.feed",
+    "IndianEquityFees": "livetrade.core.indian",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
     "instruments": "livetrade.adapters.fyers.instruments",

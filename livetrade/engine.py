@@ -25,12 +25,13 @@ from livetrade.clock import Clock
 from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
-from livetrade.core.fees import DEFAULT_FEES, Fees
+from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle

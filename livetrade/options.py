@@ -7,10 +7,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livetrade.core.account import Account
-from livetrade.core.fees import DEFAULT_FEES, Fees, described, schedule_of
+from livetrade.core.fees import DEFAULT_FEES, described, schedule_of
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits, limits_of
 from livetrade.core.numbers import Number, money, money_raw
+from livetrade.core.schedules import Fees
 from livetrade.errors import JournalError, OrderError
 from livetrade.journal import Journal, MemoryJournal
 from livetrade.ports import Broker, Feed

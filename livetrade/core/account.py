@@ -15,7 +15,7 @@ from decimal import Decimal
 from heapq import heapify, heappop
 
 from livetrade.core import events as ev
-from livetrade.core.fees import DEFAULT_FEES, Fees, charge, described
+from livetrade.core.fees import DEFAULT_FEES, described
 from livetrade.core.kinds import ExitStatus
 from livetrade.core.ledger import BookKey
 from livetrade.core.limits import Limits, balance_denied, instrument_denied
@@ -23,6 +23,7 @@ from livetrade.core.orders import after
 from livetrade.core.protecting import Protecting
 from livetrade.core.quotes import merge
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees, charge
 from livetrade.core.state import SECOND_NS, Market, day_of
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order

@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
-from livetrade.core.fees import Fees, FeeSchedule, charge
 from livetrade.core.kinds import OrderSide, PriceSource
 from livetrade.core.limits import Approved, Denied, Limits, Situation, approve, balance_denied, reckoned_at
 from livetrade.core.numbers import money, money_raw
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees, FeeSchedule, charge
 from livetrade.core.state import SECOND_NS, Market, State
 from livetrade.core.values import Fill, Order
+from livetrade.errors import OrderError
 
 MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole `Account`
 
@@ -52,11 +53,11 @@ class Approving(State):
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        margin = self._margin_of(order)
-        if isinstance(margin, str):
-            return Denied(order, margin)
+        margin, fees = self._margin_of(order), self._fees_estimate(order)
+        if isinstance(margin, str) or isinstance(fees, str):
+            return Denied(order, margin if isinstance(margin, str) else str(fees))
         freed = instead_of.blocked_raw if instead_of else 0
-        reason = balance_denied(margin + self._fees_estimate(order), self.ledger.free_raw - self.blocked_raw + freed)
+        reason = balance_denied(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
         if reason:
             return Denied(order, reason)
         return Approved(replaced(order, margin_raw=margin), order.opening_raw)
@@ -126,12 +127,16 @@ class Approving(State):
             return f"Insufficient balance: the margin rule failed: {error!r}"
         return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"
 
-    def _fees_estimate(self, order: Order) -> int:
-        """Only the built-in schedules are asked: another one is called once, for the fill."""
+    def _fees_estimate(self, order: Order) -> int | str:
+        """Only the built-in schedules are asked: another one is called once, for the fill. A text says why what the
+        order would be charged cannot be told."""
         price = reckoned_at(order, order.reference_raw)
         if not isinstance(self.fees, FeeSchedule) or not price:
             return 0
-        return charge(self.fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
+        try:
+            return charge(self.fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
+        except OrderError as error:
+            return f"Charges unknown: {error}"
 
     def _draft(self, order: Order, quantity_raw: int, price_raw: int, source: PriceSource, execution: str) -> Fill:
         return Fill(

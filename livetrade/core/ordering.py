@@ -9,12 +9,12 @@ from heapq import heappush
 
 from livetrade.core import events as ev
 from livetrade.core.approving import Approving, MarginRule
-from livetrade.core.fees import Fees
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import OrderStatus
 from livetrade.core.limits import Approved, Denied, Limits, instrument_denied
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees
 from livetrade.core.state import Market
 from livetrade.core.values import Change, Order
 from livetrade.core.venue import Venue
