@@ -84,10 +84,14 @@ class Reads(ABC):
         return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
 
     @spelled_out
-    def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a fill, indexed by time. Filters as `orders`."""
+    def fills(self, *, charges: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row a fill, indexed by time. Filters as `orders`.
+
+        `charges=True` adds a column for each charge that `IndianEquityFees` itemises (brokerage, stt, transaction,
+        sebi, stamp_duty, gst, dp) and `other_charges` for whatever else a schedule took; they sum to `fees`.
+        """
         columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
-        return frames.fills(columns, view, frames.Where(**where), exact=exact)
+        return frames.fills(columns, view, frames.Where(**where), charges=charges, exact=exact)
 
     @spelled_out
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
