@@ -55,6 +55,7 @@ from livetrade.options import (
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
 from livetrade.ports import Broker, Feed
+from livetrade.preview import Preview, preview_of
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.sleepers import Sleepers
@@ -501,6 +502,9 @@ class LiveTradingEngine(Surface):
 
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
+
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))

@@ -33,11 +33,13 @@ from livetrade.core.numbers import Number, money_raw
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
+from livetrade.preview import Preview
 from livetrade.reads import Reads
 from livetrade.strategies import START_TAKES, Strategies, Strategy, StrategyHandle, call_of, name_of
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
     MarketTerms,
+    PreviewTerms,
     RestingTerms,
     client_id,
     duration,
@@ -56,6 +58,14 @@ if TYPE_CHECKING:
     from livetrade.panel import Panel, PanelSource
 
 NOT_CONFIRMED = "Not confirmed"
+
+_KINDS = {
+    (False, False): OrderType.MARKET,
+    (True, False): OrderType.LIMIT,
+    (False, True): OrderType.STOP,
+    (True, True): OrderType.STOP_LIMIT,
+}
+"""By whether a limit and a trigger are given."""
 
 
 class OrderResult(NamedTuple):
@@ -205,6 +215,13 @@ class Surface(Reads):
         return self._order(side, kind, terms.pop("symbol"), terms.pop("quantity", None), **terms)
 
     def _order(
+        self, side: OrderSide, order_type: OrderType, symbol: str, quantity: Number | None, **terms: Any
+    ) -> OrderHandle:
+        command = self._wanted(side, order_type, symbol, quantity, **terms)
+        shown = command.instrument.quantity(command.quantity_raw)
+        return self._send(command, f"{side} {shown} {symbol} {order_type}")
+
+    def _wanted(
         self,
         side: OrderSide,
         order_type: OrderType,
@@ -219,7 +236,7 @@ class Surface(Reads):
         tag: str = "",
         client_order_id: str | None = None,
         **exits: Any,
-    ) -> OrderHandle:
+    ) -> ev.SubmitOrder:
         item = self._tradable(symbol)
         needs_limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         needs_trigger = order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -231,7 +248,7 @@ class Surface(Reads):
         terms = exit_terms(item, exits)
         check_terms(item, side, terms)
         strategy = current_strategy.get()
-        command = ev.SubmitOrder(
+        return ev.SubmitOrder(
             ts=0,
             client_order_id=client_id(client_order_id),
             instrument=item,
@@ -247,7 +264,27 @@ class Surface(Reads):
             source=current_source.get() or (Source.USER if strategy == MANUAL else Source.STRATEGY),
             exits=terms,
         )
-        return self._send(command, f"{side} {item.quantity(command.quantity_raw)} {symbol} {order_type}")
+
+    @spelled_out
+    def preview(
+        self, side: OrderSide | str, symbol: str, quantity: Number | None = None, **terms: Unpack[PreviewTerms]
+    ) -> Preview:
+        """What an order would do now, without sending it: `engine.preview("BUY", "NSE:SBIN-EQ", 100)`.
+
+        Takes what the order methods take; limit_price makes it a limit order, trigger_price a stop, unless order_type
+        says so. It is judged on the way that a real order goes: the expected price, every charge of it and of closing
+        it again, the break-even price, the margin and cash it needs, each limit with its figures, and whether it would
+        be refused. Nothing is sent, and the account is as before. Raises what the order methods raise.
+        """
+        given: dict[str, Any] = {str(name): value for name, value in terms.items() if value is not None}
+        priced = "limit_price" in given, "trigger_price" in given
+        kind = given.pop("order_type", None)
+        order_type = _KINDS[priced] if kind is None else member(OrderType, kind, "order_type")
+        return self._preview(self._wanted(member(OrderSide, side, "side"), order_type, symbol, quantity, **given))
+
+    @abstractmethod
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        """Asks whoever holds the account with its limits, fees and margin: a replica knows them by name only."""
 
     def _tradable(self, symbol: str) -> Instrument:
         item = self._instrument(symbol)

@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
 
 from livetrade.core.instruments import Instrument, check_symbol
-from livetrade.core.kinds import ExitKind, Product, TimeInForce
+from livetrade.core.kinds import ExitKind, OrderType, Product, TimeInForce
 from livetrade.core.numbers import Number, number, positive
 from livetrade.core.values import ExitTerm
 from livetrade.errors import OrderError
@@ -37,6 +37,12 @@ class MarketTerms(TypedDict, total=False):
 
 class RestingTerms(MarketTerms, total=False):
     time_in_force: TimeInForce | str
+
+
+class PreviewTerms(RestingTerms, total=False):
+    order_type: OrderType | str | None
+    limit_price: Number | None
+    trigger_price: Number | None
 
 
 def spelled_out(method: F) -> F:

@@ -6,7 +6,8 @@ exits, then requests and reports until none is left. This module sequences; quot
 ledger decide. It reads no clock: each input carries `ts`, and the shell asks `next_deadline()`.
 
 It is built in floors, each of which needs only those before it: `State` folds, `Approving` judges an order, `Ordering`
-sends it, `Protecting` keeps exits and closes, `Account` takes inputs and settles what follows.
+sends it, `Examining` tells what one would do, `Protecting` keeps exits and closes, `Account` takes inputs and settles
+what follows.
 """
 
 from collections import Counter, deque

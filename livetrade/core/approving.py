@@ -3,13 +3,24 @@
 Asking changes nothing and emits nothing; the answer is `Approved` or `Denied`, and `Ordering` acts on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
 from livetrade.core.kinds import OrderSide, PriceSource
-from livetrade.core.limits import Approved, Denied, Limits, Situation, approve, balance_denied, reckoned_at
+from livetrade.core.limits import (
+    Approved,
+    Check,
+    Denied,
+    Limits,
+    Situation,
+    approve,
+    balance_check,
+    checks,
+    opening_part,
+    reckoned_at,
+)
 from livetrade.core.numbers import money, money_raw
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
@@ -46,31 +57,41 @@ class Approving(State):
 
     def _approve(self, order: Order, market: Market, instead_of: Order | None = None) -> Approved | Denied:
         """`instead_of` is the working order that this one would replace."""
-        reason = self._through_market(order, market)
-        if reason:
-            return Denied(order, reason)
+        through = next((check.reason for check in self._exit_checks(order, market) if check.reason), None)
+        if through:
+            return Denied(order, through)
         verdict = approve(order, self.limits, self._situation(order, market, instead_of))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        margin, fees = self._margin_of(order), self._fees_estimate(order)
-        if isinstance(margin, str) or isinstance(fees, str):
-            return Denied(order, margin if isinstance(margin, str) else str(fees))
-        freed = instead_of.blocked_raw if instead_of else 0
-        reason = balance_denied(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
-        if reason:
-            return Denied(order, reason)
-        return Approved(replaced(order, margin_raw=margin), order.opening_raw)
+        margin, check = self._money_check(order, instead_of)
+        return (
+            Denied(order, check.reason)
+            if check.reason
+            else Approved(replaced(order, margin_raw=margin), order.opening_raw)
+        )
 
-    def _through_market(self, order: Order, market: Market) -> str | None:
+    def _tested(self, order: Order, market: Market) -> tuple[int, list[Check]]:
+        """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
+        situation = self._situation(order, market, None)
+        opening = opening_part(order, situation)
+        asked = [*self._exit_checks(order, market), *checks(order, opening, self.limits, situation)]
+        if opening:
+            asked.append(self._money_check(replaced(order, opening_raw=opening), None)[1])
+        return opening, asked
+
+    def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """An exit that would fire at once is refused before its entry is sent."""
-        long = order.side is OrderSide.BUY
-        price = entry_price(order, market.quote, self.trigger_by)
+        long, item = order.side is OrderSide.BUY, order.instrument
         for term in order.exits:
-            if term.price_raw is not None and reached(term.kind, long, term.price_raw, price):
-                item = order.instrument
-                return f"{term.kind} {item.price(term.price_raw)} is already through the market at {item.price(price)}"
-        return None
+            if term.price_raw is None:
+                continue
+            price = entry_price(order, market.quote, self.trigger_by)
+            asked = item.price(term.price_raw)
+            through = reached(term.kind, long, term.price_raw, price)
+            reason = f"{term.kind} {asked} is already through the market at {item.price(price)}" if through else ""
+            shown = f"{asked}, the market is at {item.price(price)}" if price else asked
+            yield Check(term.kind.value.lower(), None, shown, reason)
 
     def _situation(self, order: Order, market: Market, instead_of: Order | None) -> Situation:
         met = touch(market.quote, order.side)
@@ -88,6 +109,7 @@ class Approving(State):
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
             sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
+            tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
@@ -116,6 +138,16 @@ class Approving(State):
         return None
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _money_check(self, order: Order, instead_of: Order | None) -> tuple[int, Check]:
+        """(the margin of the opening part, whether that and its fees are free)."""
+        margin, fees = self._margin_of(order), self._fees_estimate(order)
+        if isinstance(margin, str):
+            return 0, Check("margin", None, None, margin)
+        if isinstance(fees, str):
+            return margin, Check("charges", None, None, fees)
+        freed = instead_of.blocked_raw if instead_of else 0
+        return margin, balance_check(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
 
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""

@@ -86,26 +86,11 @@ class Ordering(Approving):
         return base36(ts, 12) + base36(len(self.orders), 4)
 
     def _on_submit(self, command: ev.SubmitOrder) -> None:
-        order = Order(
-            client_order_id=command.client_order_id,
-            instrument=command.instrument,
-            side=command.side,
-            order_type=command.order_type,
-            quantity_raw=command.quantity_raw,
-            limit_raw=command.limit_raw,
-            trigger_raw=command.trigger_raw,
-            time_in_force=command.time_in_force,
-            product=command.product,
-            strategy=command.strategy,
-            tag=command.tag,
-            source=command.source,
-            exits=command.exits,
-        )
+        order = order_of(command)
         known = self.orders.get(order.client_order_id)
         if known is not None:
             if known.terms != order.terms:
-                reason = f"Duplicate id: {order.client_order_id} was used for {known!r}"
-                self._deny("order", reason, order.client_order_id)
+                self._deny("order", duplicate(known), order.client_order_id)
             return
         market = self._market(order.instrument)
         misfit = instrument_denied(order.instrument, market.instrument)
@@ -116,19 +101,18 @@ class Ordering(Approving):
 
     def _submit(self, order: Order, market: Market) -> None:
         """Sends an order if the limits approve it, or records why not. The only way out for an order."""
-        met = touch(market.quote, order.side)
-        order = replaced(
-            order,
-            created_ns=self.ts,
-            updated_ns=self.ts,
-            requested_ns=self.ts,
-            reference_raw=met[0] if met else 0,
-        )
+        order = self._stamped(order, market)
         verdict = self._approve(order, market)
         if isinstance(verdict, Denied):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
         else:
             self._send(verdict)
+
+    def _stamped(self, order: Order, market: Market) -> Order:
+        """The order with the time and the quote of now."""
+        met = touch(market.quote, order.side)
+        reference = met[0] if met else 0
+        return replaced(order, created_ns=self.ts, updated_ns=self.ts, requested_ns=self.ts, reference_raw=reference)
 
     def _send(self, approved: Approved) -> None:
         order = replaced(approved.order, status=OrderStatus.SUBMITTED, opening_raw=approved.opening_raw)
@@ -196,6 +180,29 @@ class Ordering(Approving):
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             self._emit(ev.Cancel(self.ts, order.client_order_id))
             self._to_simulated(self.orders[order.client_order_id])
+
+
+def order_of(command: ev.SubmitOrder) -> Order:
+    """What a command asks for, as an order that nobody has looked at yet."""
+    return Order(
+        client_order_id=command.client_order_id,
+        instrument=command.instrument,
+        side=command.side,
+        order_type=command.order_type,
+        quantity_raw=command.quantity_raw,
+        limit_raw=command.limit_raw,
+        trigger_raw=command.trigger_raw,
+        time_in_force=command.time_in_force,
+        product=command.product,
+        strategy=command.strategy,
+        tag=command.tag,
+        source=command.source,
+        exits=command.exits,
+    )
+
+
+def duplicate(known: Order) -> str:
+    return f"Duplicate id: {known.client_order_id} was used for {known!r}"
 
 
 def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:

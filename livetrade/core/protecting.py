@@ -6,11 +6,12 @@ What fires, what closes and what is tried again becomes an order of `Ordering`, 
 from decimal import Decimal
 
 from livetrade.core import events as ev
+from livetrade.core.examining import Examining
 from livetrade.core.exits import reached, trailed, trigger, watched
 from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Source, TimeInForce
 from livetrade.core.ledger import Book, BookKey
 from livetrade.core.numbers import EXACT
-from livetrade.core.ordering import Ordering, base36
+from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
 from livetrade.core.state import ENDED, SECOND_NS, Market
 from livetrade.core.values import ExitTerm, Fill, Order, RiskOrder
@@ -20,7 +21,7 @@ MAX_RETRIES = 5
 _FIRING_ORDER = (ExitKind.STOP_LOSS, ExitKind.TRAILING_STOP, ExitKind.TAKE_PROFIT)
 
 
-class Protecting(Ordering):
+class Protecting(Examining):
     """Keeps each book's exits, and closes what they or the user want closed."""
 
     __slots__ = ()

@@ -75,6 +75,7 @@ RESUME: Shape = {}
 _STRATEGY: Shape = {"strategy": Field("text", "Whose it is.")}
 ATTACHED: Mapping[str, Shape] = {
     "submit": {**ORDER, **_STRATEGY, "side": Field("text", "Which side.", required=True, choices=("BUY", "SELL"))},
+    "preview": {**ORDER, **_STRATEGY, "side": Field("text", "Which side.", required=True, choices=("BUY", "SELL"))},
     "modify": {
         **CANCEL,
         "quantity": Field("quantity", "The whole."),

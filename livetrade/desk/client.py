@@ -37,6 +37,7 @@ from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
 from livetrade.outbox import order_id_of
+from livetrade.preview import Preview
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.snapshot import headline, panel_snapshot
@@ -245,7 +246,7 @@ class AttachedEngine(Surface):
 
     def _look_up(self, key: str, pending: Pending) -> None:
         """Asks what became of a command; what only asks is asked again."""
-        if pending.command in ("ticks", "barrier", "register"):
+        if pending.command in ("ticks", "barrier", "register", "preview"):
             self._link.say(key, pending.command, pending.body)
         else:
             self._link.say(key, "lookup", {})
@@ -358,6 +359,13 @@ class AttachedEngine(Surface):
         name, body = words_of(command, self._instrument(symbol) if symbol is not None else None)
         self._go(handle, name, body)
         return handle
+
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        """The desk has the account with its rules; here they are known by name only."""
+        _, body = words_of(command, command.instrument)
+        given = {name: value for name, value in body.items() if value not in (None, "")}
+        answer = self._ask("preview", given).result(ASK_SECONDS)
+        return record_from(Preview, answer["preview"], {})
 
     def _new_id(self) -> str:
         """Ordered by time, as the engine's own are; known here before the desk hears of the order."""

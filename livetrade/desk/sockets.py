@@ -216,6 +216,9 @@ class AttachedLine(Line):
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
+            case "preview":
+                seen = self.server.orders.preview(bodies.checked(body, bodies.ATTACHED[name]))
+                self._confirm(key, preview=plain_record(seen))
             case "update":
                 self.server.orders.post_price(bodies.checked(body, bodies.ATTACHED[name]))
             case "register":

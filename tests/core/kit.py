@@ -180,10 +180,28 @@ class Desk:
 
     def handle(self, message: ev.Input) -> list[ev.Event]:
         self.inputs.append(message)
+        foretold = self._foretold(message) if isinstance(message, ev.SubmitOrder) else None
         events = self.account.handle(message)
         self._keep(events)
+        if foretold is not None:
+            told = [event.order.reason for event in events if isinstance(event, ev.OrderDenied)]
+            assert told[:1] == [foretold] or not foretold, "a preview says what becomes of the order"
+            assert foretold or not told
         check(self.account, self.oracle)
         return events
+
+    def _foretold(self, command: ev.SubmitOrder) -> str | None:
+        """Why a preview says that the order will be refused, empty where it will be sent; None where it does not come
+        to that. Asking changes nothing."""
+        account = self.account
+        before = account.seq, account.ts, set(account.markets), account.blocked_raw, account.ledger.cash_raw
+        if command.ts >= account.next_deadline():
+            return None  # others come first
+        seen = account.examine(command, command.ts)
+        assert before == (account.seq, account.ts, set(account.markets), account.blocked_raw, account.ledger.cash_raw)
+        repeated = command.client_order_id in account.orders
+        misfit = seen.checks and seen.checks[0].name == "instrument"
+        return None if repeated or misfit else seen.reason
 
     def pass_time(self, seconds: float) -> None:
         """The clock goes on, and nobody tells the account."""

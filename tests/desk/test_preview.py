@@ -1,0 +1,26 @@
+"""A preview on an attached engine is the desk's own."""
+
+import pytest
+
+import livetrade as lt
+from tests.core.kit import kinds
+from tests.desk.kit import attached_to, serving
+from tests.support import SBIN, events_of, quoted, trading
+
+CAREFUL = lt.Limits(max_order_quantity=200, max_order_value=50_000, price_band_pct=5, max_orders_per_second=10)
+
+
+def test_an_attached_engine_asks_the_desk() -> None:
+    """Its replica knows limits and fees by name only."""
+    with (
+        trading(stream=quoted(), fees=lt.IndianEquityFees("zero"), limits=CAREFUL) as engine,
+        serving(engine) as desk,
+        attached_to(desk) as attached,
+    ):
+        for terms in ({}, {"limit_price": "580"}, {"product": "CNC", "stop_loss_pct": 1}, {"tag": "x", "lots": 3}):
+            quantity = None if "lots" in terms else 100
+            assert attached.preview("BUY", SBIN, quantity, **terms) == engine.preview("BUY", SBIN, quantity, **terms)
+        assert attached.preview("BUY", SBIN, 100).reason.startswith("Limit exceeded: max_order_value is 50000")
+        with pytest.raises(lt.OrderError, match="quantity"):
+            attached.preview("BUY", SBIN, -1)
+        assert kinds(events_of(engine)).count("Submit") == 0
