@@ -69,6 +69,8 @@ class Preview:
     exit_charges: tuple[Charge, ...]
     checks: tuple[Tested, ...]
     """Everything that it was tested by, and the figures of each."""
+    orders: int = 1
+    """In how many it would be sent: more than one where it is above the exchange's freeze quantity."""
     currency: str = "INR"
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,7 +101,8 @@ class Preview:
 
     def _lines(self) -> Iterable[tuple[str, str]]:
         if self.value is not None:
-            yield "value", f"{self.value:,} {self.currency}"
+            parts = f", in {self.orders} orders" if self.orders > 1 else ""
+            yield "value", f"{self.value:,} {self.currency}{parts}"
         if self.opening_quantity != self.quantity:
             closes = self.quantity - self.opening_quantity
             yield "closes", f"{closes} of {self.quantity}, gross P&L {self.realized_pnl:+,}"
@@ -148,6 +151,7 @@ def preview_of(account: Account, command: ev.SubmitOrder, ts: int) -> Preview:
         charges=_charges(seen.entry),
         exit_charges=_charges(seen.exit),
         checks=tuple(_tested(check) for check in seen.checks),
+        orders=seen.orders,
         currency=account.currency,
     )
 

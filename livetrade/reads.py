@@ -187,8 +187,8 @@ class Reads(ABC):
         return self._read(lambda account: portfolio.position(account, item, whose))
 
     def order(self, client_order_id: str) -> Order | None:
-        """An order by its id, as it stands; None when there is none."""
-        return self._read(lambda account: account.orders.get(client_order_id))
+        """An order by its id, as it stands; None when there is none. One that was sent in slices is told as one."""
+        return self._read(lambda account: account.order(client_order_id))
 
     @property
     def cash(self) -> Decimal:

@@ -45,6 +45,7 @@ from livetrade.terms import (
     duration,
     exit_term,
     exit_terms,
+    flag,
     is_empty,
     member,
     optional_symbol,
@@ -140,7 +141,9 @@ class Surface(Reads):
 
         Exits: stop_loss_price, take_profit_price, stop_loss_pct, take_profit_pct (percent of the entry price),
         trailing_stop (amount), trailing_stop_pct. Common: lots (instead of quantity), product ("INTRADAY", "CNC",
-        "MARGIN"), tag, client_order_id (1 to 30 letters and digits; sent again, it answers again and sends nothing).
+        "MARGIN"), tag, client_order_id (1 to 30 letters and digits; sent again, it answers again and sends nothing),
+        slice (True: above the exchange's freeze quantity it is sent in up to 10 orders, in place of being refused; they
+        share the tag, are named after the client_order_id, and the handle answers for all of them).
         Resolves at a final state. Raises `OrderError` for wrong use, `EngineClosedError` when closed.
         """
         return self._order(OrderSide.BUY, OrderType.MARKET, symbol, quantity, **terms)
@@ -235,6 +238,7 @@ class Surface(Reads):
         product: Product | str = Product.INTRADAY,
         tag: str = "",
         client_order_id: str | None = None,
+        slice: bool = False,  # noqa: A002  the users' word
         **exits: Any,
     ) -> ev.SubmitOrder:
         item = self._tradable(symbol)
@@ -263,6 +267,7 @@ class Surface(Reads):
             tag=text(tag, "tag"),
             source=current_source.get() or (Source.USER if strategy == MANUAL else Source.STRATEGY),
             exits=terms,
+            sliced=flag(slice, "slice"),
         )
 
     @spelled_out
@@ -321,7 +326,7 @@ class Surface(Reads):
         return self._send(command, f"modify {client_order_id}")
 
     def cancel(self, client_order_id: str) -> OrderHandle:
-        """Cancels a working order. Resolves when that is confirmed."""
+        """Cancels a working order, or all slices of one. Resolves when that is confirmed."""
         return self._send(ev.CancelOrder(0, client_id(client_order_id)), f"cancel {client_order_id}")
 
     def cancel_all(self, symbol: str | None = None) -> OrderHandle:

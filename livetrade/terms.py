@@ -33,6 +33,7 @@ class MarketTerms(TypedDict, total=False):
     product: Product | str
     tag: str
     client_order_id: str | None
+    slice: bool
 
 
 class RestingTerms(MarketTerms, total=False):
@@ -49,7 +50,7 @@ def spelled_out(method: F) -> F:
     """Writes the keywords of `**terms` into the signature that `help()` and completion show."""
     shown = inspect.signature(method)
     *named, terms = shown.parameters.values()
-    defaults = {"product": "INTRADAY", "tag": "", "time_in_force": "DAY"}
+    defaults = {"product": "INTRADAY", "tag": "", "time_in_force": "DAY", "slice": False}
     kind = get_args(terms.annotation)[0]
     spelled = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=hint)
@@ -83,6 +84,12 @@ def is_empty(value: object) -> bool:
 def text(value: object, what: str) -> str:
     if not isinstance(value, str) or len(value) > 200:
         raise OrderError(f"{what} must be a text of at most 200 characters, not {value!r}")
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise OrderError(f"{what} must be True or False, not {value!r}")
     return value
 
 

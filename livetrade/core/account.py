@@ -280,8 +280,15 @@ class Account(Protecting):
         if not book.quantity_raw or flipped:
             self._end_bracket(book)
         opens = book.quantity_raw * fill.side.sign > 0
-        if opens and (not held_before or flipped or not order.filled_raw):
+        if opens and (not held_before or flipped or not self._has_filled_before(order)):
             self._arm_all(order, book, fill, market)
+
+    def _has_filled_before(self, order: Order) -> bool:
+        """`order` as it was before its fill; slices of one order arm its exits once."""
+        siblings = self.slices.get(order.parent_id, [])
+        return bool(order.filled_raw) or any(
+            self.orders[key].filled_raw for key in siblings if key != order.client_order_id
+        )
 
     def _charged(self, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
         """A fill has happened whatever the fee schedule says: one that fails charges nothing and raises an alarm."""

@@ -3,7 +3,7 @@
 Asking changes nothing and emits nothing; the answer is `Approved` or `Denied`, and `Ordering` acts on it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -55,29 +55,31 @@ class Approving(State):
         self._stale_before_ns = 0
         self._stale_reason = ""
 
-    def _approve(self, order: Order, market: Market, instead_of: Order | None = None) -> Approved | Denied:
-        """`instead_of` is the working order that this one would replace."""
+    def _approve(
+        self, order: Order, market: Market, instead_of: Order | None = None, parts: Sequence[int] = ()
+    ) -> Approved | Denied:
+        """instead_of: the working order that this one would replace. parts: the slices that it would be sent in."""
         through = next((check.reason for check in self._exit_checks(order, market) if check.reason), None)
         if through:
             return Denied(order, through)
-        verdict = approve(order, self.limits, self._situation(order, market, instead_of))
+        verdict = approve(order, self.limits, self._situation(order, market, instead_of, parts))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        margin, check = self._money_check(order, instead_of)
+        margin, check = self._money_check(order, instead_of, parts)
         return (
             Denied(order, check.reason)
             if check.reason
             else Approved(replaced(order, margin_raw=margin), order.opening_raw)
         )
 
-    def _tested(self, order: Order, market: Market) -> tuple[int, list[Check]]:
+    def _tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
         """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
-        situation = self._situation(order, market, None)
+        situation = self._situation(order, market, None, parts)
         opening = opening_part(order, situation)
         asked = [*self._exit_checks(order, market), *checks(order, opening, self.limits, situation)]
         if opening:
-            asked.append(self._money_check(replaced(order, opening_raw=opening), None)[1])
+            asked.append(self._money_check(replaced(order, opening_raw=opening), None, parts)[1])
         return opening, asked
 
     def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
@@ -93,7 +95,7 @@ class Approving(State):
             shown = f"{asked}, the market is at {item.price(price)}" if price else asked
             yield Check(term.kind.value.lower(), None, shown, reason)
 
-    def _situation(self, order: Order, market: Market, instead_of: Order | None) -> Situation:
+    def _situation(self, order: Order, market: Market, instead_of: Order | None, parts: Sequence[int]) -> Situation:
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
@@ -109,6 +111,7 @@ class Approving(State):
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
             sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
+            parts=max(len(parts), 1),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
@@ -139,9 +142,9 @@ class Approving(State):
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _money_check(self, order: Order, instead_of: Order | None) -> tuple[int, Check]:
+    def _money_check(self, order: Order, instead_of: Order | None, parts: Sequence[int]) -> tuple[int, Check]:
         """(the margin of the opening part, whether that and its fees are free)."""
-        margin, fees = self._margin_of(order), self._fees_estimate(order)
+        margin, fees = self._margin_of(order), self._fees_estimate(order, parts)
         if isinstance(margin, str):
             return 0, Check("margin", None, None, margin)
         if isinstance(fees, str):
@@ -159,14 +162,15 @@ class Approving(State):
             return f"Insufficient balance: the margin rule failed: {error!r}"
         return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"
 
-    def _fees_estimate(self, order: Order) -> int | str:
+    def _fees_estimate(self, order: Order, parts: Sequence[int] = ()) -> int | str:
         """Only the built-in schedules are asked: another one is called once, for the fill. A text says why what the
         order would be charged cannot be told."""
         price = reckoned_at(order, order.reference_raw)
         if not isinstance(self.fees, FeeSchedule) or not price:
             return 0
         try:
-            return charge(self.fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
+            drafts = [self._draft(order, part, price, PriceSource.VENUE, "") for part in parts or (order.opening_raw,)]
+            return sum(charge(self.fees, draft)[0] for draft in drafts)
         except OrderError as error:
             return f"Charges unknown: {error}"
 

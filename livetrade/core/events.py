@@ -30,6 +30,8 @@ class SubmitOrder:
     tag: str = ""
     source: Source = Source.USER
     exits: tuple[ExitTerm, ...] = ()
+    sliced: bool = False
+    """Above the freeze quantity it is sent in slices, not refused."""
 
 
 @record

@@ -8,6 +8,7 @@ from livetrade.core.limits import Check, Denied, instrument_denied
 from livetrade.core.ordering import Ordering, duplicate, order_of
 from livetrade.core.records import record, replaced
 from livetrade.core.schedules import FeeSchedule, charge
+from livetrade.core.slices import slices_of
 from livetrade.core.state import Market
 from livetrade.core.values import Fill, Order
 from livetrade.core.venue import Venue
@@ -44,6 +45,8 @@ class Examined:
     """The nearest price on the tick grid at which closing what it opens would lose nothing."""
     realized_raw: int
     """Gross P&L of the part that closes."""
+    orders: int
+    """In how many it would be sent."""
 
 
 class Examining(Ordering):
@@ -57,23 +60,26 @@ class Examining(Ordering):
         try:
             order = order_of(command)
             market = self.markets.get(order.symbol) or Market(order.instrument)
-            return self._examined(order, market)
+            return self._examined(order, market, sliced=command.sliced)
         finally:
             self.ts = now
 
-    def _examined(self, order: Order, market: Market) -> Examined:
+    def _examined(self, order: Order, market: Market, *, sliced: bool) -> Examined:
         refused = self._refused_at_sight(order, market)
         order = self._stamped(replaced(order, instrument=market.instrument), market)
-        verdict = self._approve(order, market)
-        opening, asked = self._tested(order, market)
+        parts = self._parts(order, market, sliced=sliced)
+        verdict = self._approve(order, market, parts=parts)
+        opening, asked = self._tested(order, market, parts)
         order = replaced(verdict.order, opening_raw=opening)
         reason = refused.reason if refused else verdict.reason if isinstance(verdict, Denied) else ""
         price, source = self._expected(order, market)
-        entry = self._charges(order, order.quantity_raw, price, order.side)
+        entry = self._charges(order, order.quantity_raw, price, order.side, sliced=bool(parts))
         leaving = OrderSide.SELL if order.side is OrderSide.BUY else OrderSide.BUY
         book = self.ledger.books.get(order.book_key)
         closing = order.quantity_raw - opening
-        margin, fees = (self._money_check(order, None)[0], self._fees_estimate(order)) if opening else (0, 0)
+        margin, fees = (
+            (self._money_check(order, None, parts)[0], self._fees_estimate(order, parts)) if opening else (0, 0)
+        )
         return Examined(
             order=order,
             reason=reason,
@@ -85,14 +91,15 @@ class Examining(Ordering):
             price_raw=price,
             price_source=source,
             entry=entry,
-            exit=self._charges(order, opening, price, leaving),
+            exit=self._charges(order, opening, price, leaving, sliced=True),
             break_even_raw=self._break_even(order, price, entry, leaving) if opening else None,
+            orders=max(len(parts), 1),
             realized_raw=book.realizes(order.side, closing, price) if book and closing and price else 0,
         )
 
     def _refused_at_sight(self, order: Order, market: Market) -> Check | None:
         """What is refused before any limit is asked."""
-        known = self.orders.get(order.client_order_id)
+        known = self.order(order.client_order_id)
         if known is not None:
             again = duplicate(known) if known.terms != order.terms else f"{known.client_order_id} was sent already"
             return Check("client_order_id", None, order.client_order_id, again)
@@ -107,14 +114,17 @@ class Examining(Ordering):
             return order.trigger_raw, PriceSource.VENUE
         return venue.price(order, market.quote) or (order.limit_raw or 0, PriceSource.LIMIT)
 
-    def _charges(self, order: Order, quantity_raw: int, price_raw: int, side: OrderSide) -> Charges | None:
+    def _charges(
+        self, order: Order, quantity_raw: int, price_raw: int, side: OrderSide, *, sliced: bool
+    ) -> Charges | None:
         """Only schedules without side effects are asked; (0, ()) for nothing."""
         if not quantity_raw:
             return 0, ()
         if not price_raw or not isinstance(self.fees, FeeSchedule):
             return None
+        parts = slices_of(order.instrument, quantity_raw) if sliced else [quantity_raw]
         try:
-            return charge(self.fees, self._as_filled(order, quantity_raw, price_raw, side))
+            return _sum([charge(self.fees, self._as_filled(order, part, price_raw, side)) for part in parts])
         except OrderError:
             return None
 
@@ -130,13 +140,22 @@ class Examining(Ordering):
             at = price_raw + sign * ticks * item.tick_raw
             if at <= 0:
                 return False  # beyond all prices: the search ends, and finds none
-            left = self._charges(order, order.opening_raw, at, leaving)
+            left = self._charges(order, order.opening_raw, at, leaving, sliced=True)
             gained = item.value_raw(sign * (at - price_raw), order.opening_raw)
             return left is None or gained < entry[0] + left[0]
 
         ticks = _first(lambda ticks: not loses(ticks))
         found = None if ticks is None else price_raw + sign * ticks * item.tick_raw
         return found if found and found > 0 else None
+
+
+def _sum(charged: list[Charges]) -> Charges:
+    total, by_name = 0, dict[str, int]()
+    for fees, parts in charged:
+        total += fees
+        for name, raw in parts:
+            by_name[name] = by_name.get(name, 0) + raw
+    return total, tuple(by_name.items())
 
 
 def _first(true: Callable[[int], bool]) -> int | None:

@@ -53,6 +53,8 @@ class Instrument:
     """Raw money of one raw price times one raw quantity; always even, so that a mid is exact too."""
     tick_raw: int = field(repr=False, compare=False)
     lot_raw: int = field(repr=False, compare=False)
+    freeze_raw: int = field(repr=False, compare=False)
+    """The largest quantity of one order that the exchange takes, in whole lots; 0 where it takes any."""
 
     def __init__(
         self,
@@ -108,6 +110,8 @@ class Instrument:
         put("unit", unit * 10)
         put("tick_raw", tick_raw)
         put("lot_raw", lot_raw)
+        most = 0 if freeze is None else int(EXACT.scaleb(freeze, quantity_scale))
+        put("freeze_raw", 0 if freeze is None else max(most - most % lot_raw, lot_raw))
 
     def in_zone(self, zone: tzinfo) -> "Instrument":
         """The same instrument, whose times read in `zone`."""

@@ -14,6 +14,7 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
 from livetrade.core.records import record
+from livetrade.core.slices import MOST_SLICES
 from livetrade.core.values import Order
 from livetrade.errors import OrderError
 
@@ -97,6 +98,8 @@ class Situation:
     sent_last_second: int
     blocked: str | None = None
     """Why nothing may be opened for now, or None."""
+    parts: int = 1
+    """In how many orders it would be sent."""
     tick_age: float | None = None
     """Seconds since the quote came; None while there is none."""
 
@@ -150,6 +153,7 @@ def checks(order: Order, opening_raw: int, limits: Limits, now: Situation) -> It
         yield _price_check(order, now)
     if opening_raw:
         yield from _standing_checks(order, limits, now)
+        yield from _grid_checks(order, now)
         yield from _size_checks(order, opening_raw, limits, now)
         yield from _band_checks(order, limits, now)
         yield from _pace_checks(limits, now)
@@ -195,6 +199,31 @@ def _feed_denied(now: Situation) -> str:
     return ""
 
 
+def _grid_checks(order: Order, now: Situation) -> Iterator[Check]:
+    """What the exchange takes: whole lots, prices on the tick grid, and so many in one order."""
+    item = order.instrument
+    if item.lot_raw > 1:
+        odd = order.quantity_raw % item.lot_raw
+        yield _limit_check("lot_size", item.lot_size, order.quantity, beyond=bool(odd))
+    for price_raw in (order.limit_raw, order.trigger_raw):
+        if item.tick_raw > 1 and price_raw is not None:
+            off = price_raw % item.tick_raw
+            yield _limit_check("tick_size", item.tick_size, item.price(price_raw), beyond=bool(off))
+    if item.freeze_raw:
+        yield _freeze_check(order, min(now.parts, MOST_SLICES))
+
+
+def _freeze_check(order: Order, parts: int) -> Check:
+    item = order.instrument
+    most = item.quantity(item.freeze_raw)
+    if order.quantity_raw <= item.freeze_raw * parts:
+        return Check("freeze_quantity", most, order.quantity)
+    how = (
+        f"{MOST_SLICES} slices are the most; send it in several orders" if parts > 1 else "slice=True sends it in parts"
+    )
+    return Check("freeze_quantity", most, order.quantity, f"{exceeded('freeze_quantity', most, order.quantity)}: {how}")
+
+
 def _size_checks(order: Order, opening_raw: int, limits: Limits, now: Situation) -> Iterator[Check]:
     item = order.instrument
     if limits.max_order_quantity is not None:
@@ -228,7 +257,8 @@ def _pace_checks(limits: Limits, now: Situation) -> Iterator[Check]:
         beyond = -now.day_pnl_raw >= money_raw(loss, "max_daily_loss")
         yield _limit_check("max_daily_loss", loss, f"{money(now.day_pnl_raw)} today", beyond=beyond)
     if limits.max_orders_per_second is not None:
-        yield _at_most("max_orders_per_second", limits.max_orders_per_second, Decimal(now.sent_last_second + 1))
+        asked = Decimal(now.sent_last_second + now.parts)
+        yield _at_most("max_orders_per_second", limits.max_orders_per_second, asked)
 
 
 def _at_most(name: str, limit: Number, asked: Decimal) -> Check:
@@ -239,7 +269,7 @@ def _money_check(name: str, limit: Number, asked_raw: int) -> Check:
     return _limit_check(name, limit, money(asked_raw), beyond=asked_raw > money_raw(limit, name))
 
 
-def _limit_check(name: str, limit: Number, asked: object, *, beyond: bool) -> Check:
+def _limit_check(name: str, limit: Number | None, asked: object, *, beyond: bool) -> Check:
     return Check(name, limit, asked, exceeded(name, limit, asked) if beyond else "")
 
 

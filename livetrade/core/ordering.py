@@ -5,6 +5,7 @@ account settles: its symbol is marked as touched, and the simulated venue is to 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappush
 
 from livetrade.core import events as ev
@@ -15,6 +16,7 @@ from livetrade.core.limits import Approved, Denied, Limits, instrument_denied
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
+from livetrade.core.slices import child_id, slices_of
 from livetrade.core.state import Market
 from livetrade.core.values import Change, Order
 from livetrade.core.venue import Venue
@@ -87,7 +89,7 @@ class Ordering(Approving):
 
     def _on_submit(self, command: ev.SubmitOrder) -> None:
         order = order_of(command)
-        known = self.orders.get(order.client_order_id)
+        known = self.order(order.client_order_id)
         if known is not None:
             if known.terms != order.terms:
                 self._deny("order", duplicate(known), order.client_order_id)
@@ -96,8 +98,35 @@ class Ordering(Approving):
         misfit = instrument_denied(order.instrument, market.instrument)
         if misfit:
             self._deny("order", misfit, order.client_order_id)
+            return
+        order = replaced(order, instrument=market.instrument)
+        parts = self._parts(order, market, sliced=command.sliced)
+        if parts:
+            self._submit_slices(order, market, parts)
         else:
-            self._submit(replaced(order, instrument=market.instrument), market)
+            self._submit(order, market)
+
+    def _parts(self, order: Order, market: Market, *, sliced: bool) -> list[int]:
+        """The slices to send an order in; empty for one that is sent whole. What only closes is sliced without being
+        asked: the exchange would refuse it, and it must not stay open."""
+        parts = slices_of(order.instrument, order.quantity_raw)
+        if len(parts) > 1 and (sliced or order.quantity_raw <= self._closable(order, market)):
+            return parts
+        return []
+
+    def _submit_slices(self, order: Order, market: Market, parts: Sequence[int]) -> None:
+        """The whole is judged before the first part is sent, so that a limit does not let half of it through."""
+        order = self._stamped(order, market)
+        verdict = self._approve(order, market, parts=parts)
+        if isinstance(verdict, Denied):
+            self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
+            return
+        for number, part in enumerate(parts, 1):
+            key = child_id(order.client_order_id, number)
+            if key is None or key in self.orders:
+                key = self.new_id(self.ts)
+            child = replaced(order, client_order_id=key, parent_id=order.client_order_id, quantity_raw=part)
+            self._submit(child, market)
 
     def _submit(self, order: Order, market: Market) -> None:
         """Sends an order if the limits approve it, or records why not. The only way out for an order."""
@@ -167,8 +196,18 @@ class Ordering(Approving):
         self._deny("modify", reason, order.client_order_id)
 
     def _on_cancel(self, command: ev.CancelOrder) -> None:
+        if command.client_order_id in self.slices:
+            self._cancel_slices(command.client_order_id)
+            return
         order = self._open_order("cancel", command.client_order_id)
         if order is not None:
+            self._cancel(order)
+
+    def _cancel_slices(self, parent_id: str) -> None:
+        working = [self.orders[key] for key in self.slices[parent_id] if self.orders[key].is_open]
+        if not working:
+            self._deny("cancel", f"Nothing to cancel: no slice of {parent_id} is open", parent_id)
+        for order in working:
             self._cancel(order)
 
     def _on_cancel_all(self, command: ev.CancelAll) -> None:

@@ -18,6 +18,7 @@ from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
 from livetrade.core.orders import Said, after, with_fill, with_news
 from livetrade.core.records import replaced
+from livetrade.core.slices import together
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Order, RiskOrder
 
@@ -91,6 +92,7 @@ class State:
         "sent_ns",
         "seq",
         "session",
+        "slices",
         "timezone",
         "zone",
     )
@@ -109,6 +111,7 @@ class State:
         self.market_value_raw = 0
         self.orders: dict[str, Order] = {}
         self.open_orders: dict[str, Order] = {}
+        self.slices: dict[str, list[str]] = {}
         self.blocked_raw = 0
         self.sent_ns: deque[int] = deque()
         self.risks: dict[str, RiskOrder] = {}
@@ -141,6 +144,18 @@ class State:
     @property
     def day_pnl_raw(self) -> int:
         return 0 if self.day_base_raw is None else self.total_pnl_raw - self.day_base_raw
+
+    def ids_of(self, client_order_id: str | None) -> list[str]:
+        """The orders that an id stands for: itself, or the slices it was sent in; none where it is not known."""
+        if client_order_id in self.orders:
+            return [client_order_id or ""]
+        return self.slices.get(client_order_id or "", [])
+
+    def order(self, client_order_id: str | None) -> Order | None:
+        """The order of an id as it stands, its slices taken together."""
+        if client_order_id in self.slices:
+            return together([self.orders[child] for child in self.slices[client_order_id or ""]])
+        return self.orders.get(client_order_id or "")
 
     def is_flat(self) -> bool:
         return not any(self.ledger.held())
@@ -293,6 +308,8 @@ class State:
         before = self.orders.get(key)
         self.blocked_raw += order.blocked_raw - (before.blocked_raw if before else 0)
         self.orders[key] = order
+        if before is None and order.parent_id:
+            self.slices.setdefault(order.parent_id, []).append(key)
         working = self.markets[order.symbol].working
         if order.is_open:
             working[key] = self.open_orders[key] = order

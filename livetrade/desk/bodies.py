@@ -55,6 +55,7 @@ ORDER: Shape = {
     "product": Field("text", "INTRADAY unless named.", choices=tuple(Product)),
     "tag": Field("text", "Your own word for it, of at most 200 characters."),
     "client_order_id": Field("text", "1 to 30 letters and digits; sent again, it answers again and sends nothing."),
+    "slice": Field("bool", "Above the freeze quantity: sent in up to 10 orders, in place of being refused."),
 }
 PRICE: Shape = {
     "symbol": _SYMBOL,

@@ -309,7 +309,7 @@ class AttachedEngine(Surface):
 
     def _never_came(self, pending: Pending) -> None:
         """The desk does not know of it. It has not arrived, or the desk was another process then."""
-        order = self.account.orders.get(pending.body.get("client_order_id") or "")
+        order = self.account.order(pending.body.get("client_order_id"))
         if order is not None:
             self._give_up(pending, f"{NOT_CONFIRMED}: {order.client_order_id} is {order.status}", order)
         elif pending.command == "submit" or not pending.looks:
@@ -383,7 +383,7 @@ class AttachedEngine(Surface):
         """Follows the orders that have been heard of; of others, sent a moment ago, that is still to come."""
         for follower in list(self._followers):
             handle, following, status, deadline = follower
-            if handle.client_order_id in self.account.orders or handle.done():
+            if self.account.ids_of(handle.client_order_id) or handle.done():
                 self._followers.remove(follower)
                 self._answers.follow(following, handle.client_order_id, status, deadline)
 

@@ -67,6 +67,7 @@ def _order(command: ev.SubmitOrder, _: object) -> dict[str, Any]:
         "tag": command.tag,
         "client_order_id": command.client_order_id,
         "strategy": command.strategy,
+        **({"slice": True} if command.sliced else {}),
         **exits,
     }
 

@@ -199,7 +199,7 @@ class Desk:
             return None  # others come first
         seen = account.examine(command, command.ts)
         assert before == (account.seq, account.ts, set(account.markets), account.blocked_raw, account.ledger.cash_raw)
-        repeated = command.client_order_id in account.orders
+        repeated = account.order(command.client_order_id) is not None
         misfit = seen.checks and seen.checks[0].name == "instrument"
         return None if repeated or misfit else seen.reason
 
@@ -448,6 +448,7 @@ def same_state(one: State, other: State, *, marks: bool = True) -> None:
         "day_bases",
         "alarms",
         "sent_ns",
+        "slices",
     ]
     for name in names + (["market_value_raw", "total_pnl_raw"] if marks else []):
         assert getattr(one, name) == getattr(other, name), name

@@ -24,3 +24,19 @@ def test_an_attached_engine_asks_the_desk() -> None:
         with pytest.raises(lt.OrderError, match="quantity"):
             attached.preview("BUY", SBIN, -1)
         assert kinds(events_of(engine)).count("Submit") == 0
+
+
+def test_slices_over_the_wire() -> None:
+    item = lt.Instrument("NSE:NIFTY26DECFUT", kind="FUTURE", lot_size=75, freeze_quantity=1800)
+    stream = lt.LivePriceStream()
+    stream.register(item)
+    stream.update(item.symbol, bid="99.95", ask="100")
+    with trading(10**7, stream=stream) as engine, serving(engine) as desk, attached_to(desk) as attached:
+        handle = attached.market_buy(item.symbol, 4500, slice=True, client_order_id="A1")
+        result = handle.result(10)
+        assert result.message == f"Bought 4500 {item.symbol} at 100.00 in 3 orders"
+        assert attached.order("A1") == engine.order("A1") == result.order
+        assert handle.wait_for("FILLED").result(10).order == result.order
+        assert attached.preview("BUY", item.symbol, 4500, slice=True).orders == 3
+        assert attached.market_sell(item.symbol, 4500).result(10).success
+        assert not engine.position(item.symbol)
