@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
     from livetrade.core.indian import IndianEquityFees
+    from livetrade.core.margin import RateMargin
     from livetrade.desk.client import AttachedEngine, attach
     from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
@@ -83,6 +84,7 @@ __all__ = [
     "Position",
     "PriceError",
     "Product",
+    "RateMargin",
     "RecordedFeed",
     "SimulatedFeed",
     "Tick",
@@ -103,6 +105,7 @@ _LATER = {
     "FileJournal": "livetrade.journal.file",
     "FyersFeed": "livetrade.adapters.fyers.feed",
     "IndianEquityFees": "livetrade.core.indian",
+    "RateMargin": "livetrade.core.margin",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
     "instruments": "livetrade.adapters.fyers.instruments",

@@ -331,6 +331,7 @@ def _told(command: ev.Command) -> str:
         ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
         ev.ClosePosition: lambda c: f"Closed {c.symbol}",
         ev.Flatten: lambda c: f"Closed {c.symbol or 'everything'}",
+        ev.Settle: lambda c: f"Settled {c.symbol}",
         ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
         ev.Resume: lambda _: "Trading goes on",
         ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",

@@ -51,6 +51,7 @@ from livetrade.options import (
     fees_for,
     journal_for,
     limits_for,
+    margin_for,
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
@@ -203,7 +204,8 @@ class LiveTradingEngine(Surface):
         self._outbox.durable_seq = account.seq
         account.limits = limits_for(account, limits)
         account.fees = fees_for(account, fees)
-        self._notes = [*self._journal.notes, *changed_rules(account, margin, account.trigger_by)]
+        account.margin = margin_for(account, margin)
+        self._notes = [*self._journal.notes, *changed_rules(account, account.margin, account.trigger_by)]
         for instrument in account.instruments.values():
             self.stream.restore(instrument)
 

@@ -29,7 +29,7 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import Number, money_raw
+from livetrade.core.numbers import Number, money_raw, number
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
@@ -379,6 +379,17 @@ class Surface(Reads):
         Works while halted, and is done at once when nothing is held.
         """
         return self._send(ev.Flatten(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
+
+    def settle(self, symbol: str, price: Number) -> OrderHandle:
+        """Closes an expired future or option, over all strategies, at the price that the exchange settled it at.
+
+        Nothing is sent, and there need be no market: it is you who says what happened. Of an option that price is its
+        intrinsic value, zero where it expired worthless. Its orders are canceled, its exits end, and no fee schedule is
+        asked: what was charged at expiry is a `transfer`. Refused before the expiry, and where nothing is held.
+        """
+        item = self._tradable(symbol)
+        raw = 0 if not number(price, f"{symbol}: price") else item.price_raw(price)
+        return self._send(ev.Settle(0, item.symbol, raw), f"settle {symbol}")
 
     def halt(self, reason: str = "") -> OrderHandle:
         """Refuses opening orders and cancels the working ones from now on; exits stay armed and fire."""

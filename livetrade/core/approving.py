@@ -35,7 +35,7 @@ MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole 
 class Approving(State):
     """A state that can say whether an order may be sent."""
 
-    __slots__ = ("_blocks", "_margin", "_stale_before_ns", "_stale_reason", "fees", "limits", "trigger_by", "ts")
+    __slots__ = ("_blocks", "_stale_before_ns", "_stale_reason", "fees", "limits", "margin", "trigger_by", "ts")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Approving(State):
         self.limits = limits or Limits()
         self.trigger_by = trigger_by
         self.fees = fees
-        self._margin = margin
+        self.margin = margin
         self._blocks: dict[str, str] = {}
         self._stale_before_ns = 0
         self._stale_reason = ""
@@ -111,6 +111,8 @@ class Approving(State):
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
             sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
+            day=self.day,
+            margined=self.margin is not None,
             parts=max(len(parts), 1),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
@@ -154,10 +156,10 @@ class Approving(State):
 
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""
-        if self._margin is None:
+        if self.margin is None:
             return order.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
         try:
-            margin = money_raw(self._margin(self, order), "margin")
+            margin = money_raw(self.margin(self, order), "margin")
         except Exception as error:  # noqa: BLE001  a user's callable
             return f"Insufficient balance: the margin rule failed: {error!r}"
         return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"

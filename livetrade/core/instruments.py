@@ -190,6 +190,10 @@ class Instrument:
             raise PriceError("out_of_range", f"{self.symbol}: {what} {value} is out of range")
         return raw
 
+    def expired(self, day: str) -> bool:
+        """Whether it trades no more on an ISO day."""
+        return self.expiry is not None and f"{self.expiry:%Y-%m-%d}" < day
+
     def value_raw(self, price_raw: int, quantity_raw: int) -> int:
         """Raw money: price x quantity x multiplier, exact."""
         return price_raw * quantity_raw * self.unit

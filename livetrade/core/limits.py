@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product
+from livetrade.core.kinds import FeedState, InstrumentKind, OrderSide, OrderType, Product
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
 from livetrade.core.records import record
 from livetrade.core.slices import MOST_SLICES
@@ -100,6 +100,10 @@ class Situation:
     """Why nothing may be opened for now, or None."""
     parts: int = 1
     """In how many orders it would be sent."""
+    day: str = ""
+    """The account's, as an ISO date."""
+    margined: bool = False
+    """Whether a margin rule says what backs a position."""
     tick_age: float | None = None
     """Seconds since the quote came; None while there is none."""
 
@@ -157,6 +161,7 @@ def checks(order: Order, opening_raw: int, limits: Limits, now: Situation) -> It
         yield from _size_checks(order, opening_raw, limits, now)
         yield from _band_checks(order, limits, now)
         yield from _pace_checks(limits, now)
+        yield from _expiry_check(order, now)
 
 
 def _price_check(order: Order, now: Situation) -> Check:
@@ -188,6 +193,11 @@ def _short_denied(order: Order, limits: Limits, now: Situation) -> str:
         )
     if order.product is Product.CNC:
         return f"No position to sell: CNC shares of {item.symbol} cannot be sold short"
+    if not now.margined and item.kind in (InstrumentKind.FUTURE, InstrumentKind.OPTION):
+        return (
+            f"No position to sell: nothing says what backs a short {item.kind}; give the engine a margin rule, "
+            f"such as margin=lt.RateMargin({{'{item.kind}': '0.15'}})"
+        )
     return ""
 
 
@@ -259,6 +269,14 @@ def _pace_checks(limits: Limits, now: Situation) -> Iterator[Check]:
     if limits.max_orders_per_second is not None:
         asked = Decimal(now.sent_last_second + now.parts)
         yield _at_most("max_orders_per_second", limits.max_orders_per_second, asked)
+
+
+def _expiry_check(order: Order, now: Situation) -> Iterator[Check]:
+    item = order.instrument
+    if item.expiry is not None:
+        expiry = f"{item.expiry:%Y-%m-%d}"
+        over = f"Trading halted: {item.symbol} expired on {expiry}" if item.expired(now.day) else ""
+        yield Check("expiry", expiry, now.day, over)
 
 
 def _at_most(name: str, limit: Number, asked: Decimal) -> Check:

@@ -61,8 +61,11 @@ class Market:
 
     @property
     def value_raw(self) -> int:
-        """What its position is worth at the mark; its cost while there is none."""
-        return self.mark_raw * self.exposure_raw if self.mark_raw else sum(book.cost_raw for book in self.books)
+        """What its position adds to the portfolio at the mark; what was paid for it while there is none."""
+        paid = sum(book.paid_raw for book in self.books)
+        if not self.mark_raw:
+            return paid
+        return self.mark_raw * self.exposure_raw + paid - sum(book.cost_raw for book in self.books)
 
 
 class State:
@@ -167,7 +170,8 @@ class State:
         if market.mark_raw:
             self.market_value_raw += (mark_raw - market.mark_raw) * market.exposure_raw
         else:
-            self.market_value_raw += mark_raw * market.exposure_raw - market.value_raw
+            before, market.mark_raw = market.value_raw, mark_raw
+            self.market_value_raw += market.value_raw - before
         market.mark_raw = mark_raw
         if mark_raw < market.low_raw:  # noqa: PLR1730  min and max take three times as long, on every tick
             market.low_raw = mark_raw
@@ -195,6 +199,7 @@ class State:
         self.opened = event
         self.currency, self.timezone = event.currency, event.timezone
         self.zone = ZoneInfo(event.timezone)
+        self.ledger.pays_for_futures = event.futures == ev.PAID
         self.ledger.move_cash(event.cash_raw)
 
     def _session_started(self, event: ev.SessionStarted) -> None:
@@ -226,6 +231,9 @@ class State:
         self.ledger.move_cash(event.amount_raw)
 
     def _denied(self, event: ev.OrderDenied) -> None:
+        self._put(event.order)
+
+    def _settling(self, event: ev.Settling) -> None:
         self._put(event.order)
 
     def _command_denied(self, event: ev.CommandDenied) -> None:
@@ -339,6 +347,7 @@ _FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.Marked: State._marked,
     ev.CashMoved: State._cash,
     ev.OrderDenied: State._denied,
+    ev.Settling: State._settling,
     ev.CommandDenied: State._command_denied,
     ev.Submit: State._sent,
     ev.Modify: State._told,

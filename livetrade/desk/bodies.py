@@ -90,6 +90,7 @@ ATTACHED: Mapping[str, Shape] = {
     "set_trailing_stop": {"symbol": _SYMBOL, "amount": Field("price", ""), "pct": Field("price", ""), **_STRATEGY},
     "close_position": {"symbol": _SYMBOL, "quantity": Field("quantity", "")},
     "flatten": FLATTEN,
+    "settle": {"symbol": _SYMBOL, "price": Field("price", "", required=True)},
     "halt": HALT,
     "resume": RESUME,
     "transfer": {"amount": Field("price", "", required=True)},

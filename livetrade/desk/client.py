@@ -278,7 +278,7 @@ class AttachedEngine(Surface):
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, key: str, answer: dict[str, Any]) -> None:
+    def answered(self, key: str, answer: dict[str, Any]) -> None:
         pending = self._pending.get(key)
         if pending is None:
             return

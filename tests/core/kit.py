@@ -12,6 +12,7 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
+    InstrumentKind,
     OrderSide,
     OrderStatus,
     OrderType,
@@ -121,6 +122,7 @@ class Oracle:
         self.cash = self.put_in = self.realized = self.fees = Fraction(0)
         self.held: dict[tuple[str, str, Product], Fraction] = {}
         self.cost: dict[tuple[str, str, Product], Fraction] = {}
+        self.gains_only: set[tuple[str, str, Product]] = set()
 
     def move(self, amount: Fraction) -> None:
         self.cash += amount
@@ -141,7 +143,11 @@ class Oracle:
         realized = -closing * price - released
         self.held[key] = held + quantity
         self.cost[key] = cost - released + (quantity - closing) * price
-        self.cash -= quantity * price + fees
+        if item.kind is InstrumentKind.FUTURE:  # its gains and losses alone move cash
+            self.gains_only.add(key)
+            self.cash += realized - fees
+        else:
+            self.cash -= quantity * price + fees
         self.realized += realized
         self.fees += fees
         return realized
@@ -387,7 +393,7 @@ def _check_books(account: Account, oracle: Oracle) -> None:
         (ledger.put_in_raw, oracle.put_in),
         (ledger.realized_raw, oracle.realized),
         (ledger.fees_raw, oracle.fees),
-        (ledger.cost_raw, sum(oracle.cost.values())),
+        (ledger.cost_raw, sum(cost for key, cost in oracle.cost.items() if key not in oracle.gains_only)),
     ):
         assert Fraction(raw, MONEY_ONE) == true
     value = 0
@@ -397,7 +403,7 @@ def _check_books(account: Account, oracle: Oracle) -> None:
         assert Fraction(book.cost_raw, MONEY_ONE) == oracle.cost.get(key, 0)
         market = account.markets[book.symbol]
         worth = book.quantity_raw * market.mark_raw * book.instrument.unit // 2 if market.mark_raw else book.cost_raw
-        value += worth
+        value += worth - book.cost_raw if key in oracle.gains_only else worth
         assert book.quantity_raw or not (book.cost_raw or book.margin_raw)
     assert ledger.margin_raw == sum(book.margin_raw for book in ledger.books.values())
     assert account.market_value_raw == value == sum(market.value_raw for market in account.markets.values())

@@ -40,3 +40,15 @@ def test_slices_over_the_wire() -> None:
         assert attached.preview("BUY", item.symbol, 4500, slice=True).orders == 3
         assert attached.market_sell(item.symbol, 4500).result(10).success
         assert not engine.position(item.symbol)
+
+
+def test_settling_over_the_wire() -> None:
+    item = lt.Instrument("NSE:NIFTY20JANFUT", kind="FUTURE", lot_size=75)
+    stream = lt.LivePriceStream()
+    stream.register(item)
+    stream.update(item.symbol, bid="99.95", ask="100")
+    with trading(10**7, stream=stream) as engine, serving(engine) as desk, attached_to(desk) as attached:
+        assert attached.market_buy(item.symbol, 75).result(10).success
+        assert attached.settle(item.symbol, "110").result(10).message == f"Settled {item.symbol}"
+        assert engine.cash == attached.cash == 10**7 + 750
+        assert attached.account.orders == engine.account.orders
