@@ -22,6 +22,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
+    CalendarError,
     DeskError,
     EngineClosedError,
     FeedError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.calendars import TradingCalendar
     from livetrade.core.indian import IndianEquityFees
     from livetrade.core.margin import RateMargin
     from livetrade.desk.client import AttachedEngine, attach
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedEngine",
     "Bar",
+    "CalendarError",
     "DEFAULT_FEES",
     "DeskError",
     "EngineClosedError",
@@ -89,6 +92,7 @@ __all__ = [
     "SimulatedFeed",
     "Tick",
     "TimeInForce",
+    "TradingCalendar",
     "attach",
     "enable_nested_asyncio",
     "history",
@@ -106,6 +110,7 @@ _LATER = {
     "FyersFeed": "livetrade.adapters.fyers.feed",
     "IndianEquityFees": "livetrade.core.indian",
     "RateMargin": "livetrade.core.margin",
+    "TradingCalendar": "livetrade.calendars",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
     "instruments": "livetrade.adapters.fyers.instruments",
