@@ -42,8 +42,9 @@ class TradingCalendar:
     """The sessions of NSE's and BSE's equity segments: 09:15 to 15:30 in Asia/Kolkata, but for the special ones.
 
     overrides: by day (a date or its ISO text), what you know better: ("18:15", "19:15") for a session with these hours,
-    None for a day without one. They also reach past `known_until`. Sessions of about an hour at Diwali before 2026 are
-    not known here: those days read as closed. Needs `pip install "livetrade[calendar]"`: raises `ImportError` without.
+    None for a day without one. They also reach past `known_until`. Sessions of about an hour at Diwali before 2026, and
+    special ones at weekends before 2025, are not known here: those days read as closed. Needs
+    `pip install "livetrade[calendar]"`: raises `ImportError` without.
 
     Every question raises `CalendarError` for a day before `known_from` or after `known_until`, and for a session whose
     hours are not known.

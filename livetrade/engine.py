@@ -66,6 +66,7 @@ from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
+from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
     from livetrade.recorder import Recording
@@ -507,6 +508,9 @@ class LiveTradingEngine(Surface):
 
     def _preview(self, command: ev.SubmitOrder) -> Preview:
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
+
+    def _why(self, order_id: str) -> Why | None:
+        return why_of(self._journal.past(), order_id)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from livetrade import files, frames, portfolio, stats
+from livetrade.audit import audit_of, frame_of
 from livetrade.columns import Columns, Exact, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
@@ -23,6 +24,7 @@ from livetrade.core.records import record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.terms import Filters, spelled_out
+from livetrade.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +180,33 @@ class Reads(ABC):
             "round_trips": self.round_trips(since=since),
         }
         return files.export(path, tables)
+
+    # ── questions about it ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def why(self, order: Order | str) -> Why:
+        """Why an order (or its client_order_id) came to be, and what became of it: one sentence, and the chain of
+        events from the command or the exit that fired through the limits' figures, the request and the replies to the
+        fills.
+
+        It reads the events from the first on, which takes seconds for hundreds of thousands. Raises `OrderError` for an
+        order that the account does not know.
+        """
+        order_id = order.client_order_id if isinstance(order, Order) else str(order)
+        told = self._why(order_id)
+        if told is None:
+            raise OrderError(f"no order has the id {order_id!r}; engine.orders() lists them all")
+        return told
+
+    @abstractmethod
+    def _why(self, order_id: str) -> Why | None:
+        """Asks whoever has the events; None where they know no such order."""
+
+    def audit(self) -> "pd.DataFrame":
+        """Reckons cash, positions and P&L once more, from the fills and the cash movements alone and by other means
+        than the ledger, and compares: a row for each figure that differs (symbol, strategy, product, figure, kept,
+        reckoned, difference, exact), none when all is well. Its text and `attrs["verdict"]` say so."""
+        found, view = self._read(lambda account: (audit_of(account), view_of(account)))
+        return frame_of(found, view.seq, at(view.as_of, view.zone).isoformat())
 
     # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -73,7 +73,7 @@ class Approving(State):
             else Approved(replaced(order, margin_raw=margin), order.opening_raw)
         )
 
-    def _tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
+    def tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
         """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
         situation = self._situation(order, market, None, parts)
         opening = opening_part(order, situation)

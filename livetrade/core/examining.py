@@ -69,7 +69,7 @@ class Examining(Ordering):
         order = self._stamped(replaced(order, instrument=market.instrument), market)
         parts = self._parts(order, market, sliced=sliced)
         verdict = self._approve(order, market, parts=parts)
-        opening, asked = self._tested(order, market, parts)
+        opening, asked = self.tested(order, market, parts)
         order = replaced(verdict.order, opening_raw=opening)
         reason = refused.reason if refused else verdict.reason if isinstance(verdict, Denied) else ""
         price, source = self._expected(order, market)

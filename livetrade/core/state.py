@@ -73,6 +73,7 @@ class State:
         "alarms",
         "blocked_raw",
         "brackets",
+        "cash_moves",
         "closing",
         "currency",
         "day",
@@ -111,6 +112,8 @@ class State:
         self.instruments: dict[str, Instrument] = {}
         self.markets: dict[str, Market] = {}
         self.ledger = Ledger()
+        self.cash_moves: list[int] = []
+        """Raw money put in or taken out, the opening cash first."""
         self.market_value_raw = 0
         self.orders: dict[str, Order] = {}
         self.open_orders: dict[str, Order] = {}
@@ -201,6 +204,7 @@ class State:
         self.zone = ZoneInfo(event.timezone)
         self.ledger.pays_for_futures = event.futures == ev.PAID
         self.ledger.move_cash(event.cash_raw)
+        self.cash_moves.append(event.cash_raw)
 
     def _session_started(self, event: ev.SessionStarted) -> None:
         self.session, self.ended_well = event, False
@@ -229,6 +233,7 @@ class State:
 
     def _cash(self, event: ev.CashMoved) -> None:
         self.ledger.move_cash(event.amount_raw)
+        self.cash_moves.append(event.amount_raw)
 
     def _denied(self, event: ev.OrderDenied) -> None:
         self._put(event.order)

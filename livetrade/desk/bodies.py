@@ -94,6 +94,7 @@ ATTACHED: Mapping[str, Shape] = {
     "halt": HALT,
     "resume": RESUME,
     "transfer": {"amount": Field("price", "", required=True)},
+    "why": CANCEL,
     "update": PRICE,
     "register": {"instrument": Field("text", "", required=True)},
     "shutdown": {"force": Field("bool", "")},

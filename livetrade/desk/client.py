@@ -44,6 +44,7 @@ from livetrade.snapshot import headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
 from livetrade.usercode import Callbacks, UserThread, guarded
+from livetrade.why import Why
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
+WHY_SECONDS = 120.0
 OVERDUE_LOOKS = 32
 """Regular looks (8 s) after which a command without an answer is told as not confirmed."""
 LOST = "Connection lost"
@@ -246,7 +248,7 @@ class AttachedEngine(Surface):
 
     def _look_up(self, key: str, pending: Pending) -> None:
         """Asks what became of a command; what only asks is asked again."""
-        if pending.command in ("ticks", "barrier", "register", "preview"):
+        if pending.command in ("ticks", "barrier", "register", "preview", "why"):
             self._link.say(key, pending.command, pending.body)
         else:
             self._link.say(key, "lookup", {})
@@ -366,6 +368,11 @@ class AttachedEngine(Surface):
         given = {name: value for name, value in body.items() if value not in (None, "")}
         answer = self._ask("preview", given).result(ASK_SECONDS)
         return record_from(Preview, answer["preview"], {})
+
+    def _why(self, order_id: str) -> Why | None:
+        """The desk has the events."""
+        answer = self._ask("why", {"client_order_id": order_id}).result(WHY_SECONDS)
+        return None if answer["why"] is None else record_from(Why, answer["why"], {})
 
     def _new_id(self) -> str:
         """Ordered by time, as the engine's own are; known here before the desk hears of the order."""

@@ -455,6 +455,7 @@ def same_state(one: State, other: State, *, marks: bool = True) -> None:
         "alarms",
         "sent_ns",
         "slices",
+        "cash_moves",
     ]
     for name in names + (["market_value_raw", "total_pnl_raw"] if marks else []):
         assert getattr(one, name) == getattr(other, name), name

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from livetrade.audit import audit_of
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import PercentFee
@@ -361,6 +362,7 @@ def check_replicas(session: Session) -> None:
     for event in desk.events:
         other.apply(event)
     same_state(other, folded)
+    assert audit_of(desk.account).rows == (), audit_of(desk.account).verdict
 
 
 @given(terms=TERMS, steps=st.lists(STEP, min_size=10, max_size=80))

@@ -52,3 +52,14 @@ def test_settling_over_the_wire() -> None:
         assert attached.settle(item.symbol, "110").result(10).message == f"Settled {item.symbol}"
         assert engine.cash == attached.cash == 10**7 + 750
         assert attached.account.orders == engine.account.orders
+
+
+def test_why_and_audit_on_an_attached_engine() -> None:
+    with trading(stream=quoted(), limits=CAREFUL) as engine, serving(engine) as desk, attached_to(desk) as attached:
+        attached.market_buy(SBIN, 50, client_order_id="A1").result(10)
+        assert attached.why("A1") == engine.why("A1")
+        assert attached.why("A1").sentence.startswith("A1 bought 50")
+        with pytest.raises(lt.OrderError, match="no order has the id"):
+            attached.why("NONE")
+        assert attached.audit().empty
+        assert attached.audit().attrs["verdict"] == engine.audit().attrs["verdict"]
