@@ -227,7 +227,8 @@ def _freeze_check(order: Order, parts: int) -> Check:
     item = order.instrument
     most = item.quantity(item.freeze_raw)
     if order.quantity_raw <= item.freeze_raw * parts:
-        return Check("freeze_quantity", most, order.quantity)
+        asked = f"{order.quantity} in {parts} orders" if parts > 1 else order.quantity
+        return Check("freeze_quantity", most, asked)
     how = (
         f"{MOST_SLICES} slices are the most; send it in several orders" if parts > 1 else "slice=True sends it in parts"
     )
