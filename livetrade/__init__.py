@@ -22,6 +22,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
+    CalendarError,
     DeskError,
     EngineClosedError,
     FeedError,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.calendars import TradingCalendar
+    from livetrade.core.indian import IndianEquityFees
+    from livetrade.core.margin import RateMargin
     from livetrade.desk.client import AttachedEngine, attach
     from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedEngine",
     "Bar",
+    "CalendarError",
     "DEFAULT_FEES",
     "DeskError",
     "EngineClosedError",
@@ -63,6 +68,7 @@ __all__ = [
     "Fill",
     "FlatFee",
     "FyersFeed",
+    "IndianEquityFees",
     "Instrument",
     "JournalError",
     "LedgerError",
@@ -85,12 +91,14 @@ __all__ = [
     "Position",
     "PriceError",
     "Product",
+    "RateMargin",
     "RecordedFeed",
     "ReplayResult",
     "SimulatedFeed",
     "StrategyError",
     "Tick",
     "TimeInForce",
+    "TradingCalendar",
     "attach",
     "enable_nested_asyncio",
     "history",
@@ -108,6 +116,9 @@ _LATER = {
     "AttachedEngine": "livetrade.desk.client",
     "FileJournal": "livetrade.journal.file",
     "FyersFeed": "livetrade.adapters.fyers.feed",
+    "IndianEquityFees": "livetrade.core.indian",
+    "RateMargin": "livetrade.core.margin",
+    "TradingCalendar": "livetrade.calendars",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
     "instruments": "livetrade.adapters.fyers.instruments",

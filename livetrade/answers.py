@@ -10,6 +10,7 @@ from livetrade.core.account import Account
 from livetrade.core.kinds import OrderStatus, OrderType, TimeInForce
 from livetrade.core.ledger import BookKey
 from livetrade.core.numbers import money
+from livetrade.core.slices import together
 from livetrade.core.values import FINAL, Order
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult
 
@@ -82,11 +83,13 @@ class Answers:
         """Answers a command that the account has just taken, or keeps its handle until its orders have come to rest."""
         denied = next((event for event in events if isinstance(event, ev.CommandDenied)), None)
         if denied is not None:
-            order = self._account.orders.get(denied.client_order_id or "")
+            order = self._account.order(denied.client_order_id)
             self._answer(handle, OrderResult(False, denied.reason, order))
             return
         others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
         ids, settled, done = _awaited_by(command, events, others)
+        if ids == [handle.client_order_id]:
+            ids = self._concerned(command, handle.client_order_id, events)
         if ids:
             books = self._still_to_close(command)
             waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books, now_ns)
@@ -95,6 +98,14 @@ class Answers:
             self.wait(waiting, _told(command))
         else:
             self._answer(handle, OrderResult(True, _told(command), None))
+
+    def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
+        """The orders that an id stands for; of slices that are to be canceled, those that still worked."""
+        ids = self._account.ids_of(order_id)
+        if isinstance(command, ev.CancelOrder) and len(ids) > 1:
+            canceled = [event.client_order_id for event in events if isinstance(event, ev.Cancel)]
+            return canceled or [key for key in ids if self._account.orders[key].is_open]
+        return ids
 
     def _held(self, symbol: str | None, since_ns: int) -> str:
         """What is held and was to be closed, apart from books where something was opened since."""
@@ -120,12 +131,13 @@ class Answers:
 
     def follow(self, handle: OrderHandle, order_id: str | None, status: OrderStatus, deadline_ns: int) -> None:
         """Keeps `handle` until the order is `status`, or final."""
-        if order_id is None or order_id not in self._account.orders:
+        ids = self._account.ids_of(order_id)
+        if not ids:
             handle.resolve(OrderResult(False, "there is no order to wait for", None))
             return
         done = partial(_is, _BEYOND.get(status, frozenset({status})))
         reached = partial(_is, FINAL | _BEYOND.get(status, frozenset({status})))
-        waiting = Waiting(handle, [order_id], reached, done, deadline_ns)
+        waiting = Waiting(handle, ids, reached, done, deadline_ns)
         waiting.overdue = f"not {status} in the time given"
         self.wait(waiting, f"{order_id} is {status}")
 
@@ -173,6 +185,8 @@ class Answers:
             else:
                 self._waiting.pop(order_id, None)
         result = _unclosed(orders, waiting, why) if closing else _result(orders, waiting, why)
+        if len(orders) > 1 and orders[0].parent_id and len({order.parent_id for order in orders}) == 1:
+            result = _of_slices(result, together(orders), len(orders), waiting.told)
         answer = self._answer if result.success or not why else self._tell
         answer(waiting.handle, result)
         return True
@@ -286,6 +300,15 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     return OrderResult(False, message, failed)
 
 
+def _of_slices(result: OrderResult, whole: Order, count: int, told: str) -> OrderResult:
+    """The answer of one order that was sent in slices."""
+    if result.success:
+        return OrderResult(True, told or f"{_done(whole)} in {count} orders", whole)
+    return OrderResult(
+        False, f"{result.message}; {whole.filled_qty} of {whole.quantity} filled in {count} orders", whole
+    )
+
+
 def _unclosed(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     symbols = ", ".join(dict.fromkeys(symbol for _, symbol, _ in waiting.books))
     return OrderResult(False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1])
@@ -306,6 +329,7 @@ _TOLD: dict[type, Callable[..., str]] = {
     ev.SetExit: lambda c: f"{c.term.kind} of {c.symbol} {'disarmed' if c.disarms else 'armed'}",
     ev.ClosePosition: lambda c: f"Closed {c.symbol}",
     ev.Flatten: lambda c: f"Closed {c.symbol or 'everything'}",
+    ev.Settle: lambda c: f"Settled {c.symbol}",
     ev.Halt: lambda _: "Trading is halted: opening orders are refused, exits stay armed",
     ev.Resume: lambda _: "Trading goes on",
     ev.Transfer: lambda c: f"Transferred {money(c.amount_raw):,}",

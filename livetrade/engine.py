@@ -25,12 +25,13 @@ from livetrade.clock import Clock
 from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
-from livetrade.core.fees import DEFAULT_FEES, Fees
+from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError
 from livetrade.handle import Handle
@@ -49,10 +50,12 @@ from livetrade.options import (
     fees_for,
     journal_for,
     limits_for,
+    margin_for,
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
 from livetrade.ports import Broker, Feed
+from livetrade.preview import Preview, preview_of
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.sleepers import Sleepers
@@ -62,6 +65,7 @@ from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
+from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
     from livetrade.recorder import Recording
@@ -203,7 +207,8 @@ class LiveTradingEngine(Surface):
         self._outbox.durable_seq = account.seq
         account.limits = limits_for(account, limits)
         account.fees = fees_for(account, fees)
-        self._notes = [*self._journal.notes, *changed_rules(account, margin, account.trigger_by)]
+        account.margin = margin_for(account, margin)
+        self._notes = [*self._journal.notes, *changed_rules(account, account.margin, account.trigger_by)]
         for instrument in account.instruments.values():
             self.stream.restore(instrument)
 
@@ -510,6 +515,12 @@ class LiveTradingEngine(Surface):
 
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
+
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        return self._read(lambda account: preview_of(account, command, self.now_ns()))
+
+    def _why(self, order_id: str) -> Why | None:
+        return why_of(self._journal.past(), order_id)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))

@@ -9,6 +9,7 @@
     ├── FeedError               a source of ticks that cannot be read or reached
     ├── StrategyError           a replayed strategy raised; `.result` is what there was so far
     ├── JournalError            a journal that cannot be opened or does not fit
+    ├── CalendarError           a day whose trading hours nobody knows; never taken for an open or a closed one
     ├── DeskError               a desk that cannot be started or reached; what is known of it would be old
     └── LedgerError             the books do not add up: a defect in livetrade, never in your code
 
@@ -64,6 +65,10 @@ class StrategyError(LiveTradeError):
 
 class JournalError(LiveTradeError):
     """A journal cannot be opened, or does not fit what was asked of it."""
+
+
+class CalendarError(LiveTradeError):
+    """A trading calendar was asked for a day that it does not know, or for hours that are not known."""
 
 
 class DeskError(LiveTradeError):

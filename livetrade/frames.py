@@ -122,6 +122,9 @@ _FILLS: Schema = {
     "client_order_id": "text",
     "execution_id": "text",
 }
+CHARGES: Schema = dict.fromkeys(
+    ("brokerage", "stt", "transaction", "sebi", "stamp_duty", "gst", "dp", "other_charges"), "number"
+)
 RISK_ORDERS: Schema = {
     "symbol": "text",
     "strategy": "text",
@@ -211,15 +214,31 @@ def orders(
     return Maker(view, exact, rows).frame(ORDERS, shown, index="client_order_id")
 
 
-def fills(columns: Columns, view: View, where: Where = EVERYTHING, *, exact: Exact = False) -> "pd.DataFrame":
-    """A row a fill in the order they were booked, from a copy of `FillTable`."""
+def fills(
+    columns: Columns, view: View, where: Where = EVERYTHING, *, charges: bool = False, exact: Exact = False
+) -> "pd.DataFrame":
+    """A row a fill in the order they were booked, from a copy of `FillTable`; with `charges`, its fees by name too."""
     rows = _rows("fills", columns, view, where)
     shown = {
         **columns,
         "quantity": Scaled(columns["quantity"], columns["quantity_scale"]),
         "price": Scaled(columns["price"], columns["price_scale"]),
     }
-    return Maker(view, exact, rows).frame(_FILLS, shown, index="time")
+    if not charges:
+        return Maker(view, exact, rows).frame(_FILLS, shown, index="time")
+    itemised = [_itemised(fill) for fill in columns["fill"]]
+    shown |= {name: money_column(charged[name] for charged in itemised) for name in CHARGES}
+    return Maker(view, exact, rows).frame({**_FILLS, **CHARGES}, shown, index="time")
+
+
+def _itemised(fill: Fill) -> dict[str, int]:
+    """A fill's fees by the names of the columns, in raw money; what has another name, or none, is the last."""
+    charged = dict.fromkeys(CHARGES, 0)
+    for name, raw in fill.charges:
+        if name in charged:
+            charged[name] += raw
+    charged["other_charges"] += fill.fees_raw - sum(charged.values())
+    return charged
 
 
 def equity(

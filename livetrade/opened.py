@@ -3,7 +3,9 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime, tzinfo
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,11 +19,12 @@ from livetrade.errors import JournalError
 from livetrade.frames import instant
 from livetrade.journal.chain import followed
 from livetrade.journal.past import FOREVER, Past, check
-from livetrade.journal.rows import TickBatch, unpacked_ticks
+from livetrade.journal.rows import TickBatch, events_in, unpacked_ticks
 from livetrade.journal.store import EVENTS, TICKS, UNREADABLE, rows_of
 from livetrade.journal.verify import found_head, reading
 from livetrade.reads import Reads, view_of
 from livetrade.registry import levels_outside
+from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +94,13 @@ class OpenedJournal(Reads):
             if self._until_ns == FOREVER:
                 self._catch_up()
             return question(self._account)
+
+    def _why(self, order_id: str) -> Why | None:
+        """From the events that were folded: of a damaged journal, the good ones."""
+        known = self._read(lambda account: account.seq)
+        with reading(self.path) as connection, closing(rows_of(connection, EVENTS, 0, "data")) as rows:
+            batches = (bytes(data) for (data,) in rows)  # type: ignore[call-overload]
+            return why_of(islice(events_in(batches), known), order_id)
 
     def _instrument(self, symbol: str) -> Instrument:
         zone = self._account.zone

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from livetrade.core.account import Account
-from livetrade.core.fees import DEFAULT_FEES, Fees, described, schedule_of
+from livetrade.core.account import Account, Margin
+from livetrade.core.fees import DEFAULT_FEES, described, schedule_of
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits, limits_of
+from livetrade.core.margin import margin_of
 from livetrade.core.numbers import Number, money, money_raw
+from livetrade.core.schedules import Fees
 from livetrade.errors import JournalError, OrderError
 from livetrade.journal import Journal, MemoryJournal
 from livetrade.ports import Broker, Feed
@@ -105,6 +107,13 @@ def fees_for(account: Account, given: Fees) -> Fees:
             f"the journal was kept with the fees {before.fees[0]}, which only you have: pass fees= again, or others"
         )
     return schedule
+
+
+def margin_for(account: Account, given: Margin | None) -> Margin | None:
+    """The margin rule that was given, or that of the session before where it is a built-in one."""
+    if given is not None or account.session is None:
+        return given
+    return margin_of(account.session.margin)
 
 
 def changed_rules(account: Account, margin: object, trigger_by: str) -> list[str]:

@@ -237,6 +237,6 @@ def _opens(request: ev.Submit | ev.Modify) -> bool:
 
 def order_id_of(event: ev.Event) -> str:
     """The order that an event is about; empty where there is none."""
-    if isinstance(event, ev.Submit | ev.OrderDenied):
+    if isinstance(event, ev.Submit | ev.OrderDenied | ev.Settling):
         return event.order.client_order_id
     return event.fill.client_order_id if isinstance(event, ev.Filled) else getattr(event, "client_order_id", None) or ""

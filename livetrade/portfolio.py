@@ -110,6 +110,7 @@ def _position_of(account: Account, item: Instrument, market: Market | None, book
     """The sum of some books of one symbol."""
     quantity = sum(book.quantity_raw for book in books)
     cost = sum(book.cost_raw for book in books)
+    paid = sum(book.paid_raw for book in books)
     realized = sum(book.realized_raw for book in books)
     fees = sum(book.fees_raw for book in books)
     mark = market.mark_raw if market else 0
@@ -120,18 +121,18 @@ def _position_of(account: Account, item: Instrument, market: Market | None, book
     exits = {risk.kind: risk for book in books for risk in account.brackets.get(book.key, {}).values()}
     stop = exits.get(ExitKind.STOP_LOSS) or exits.get(ExitKind.TRAILING_STOP)
     target = exits.get(ExitKind.TAKE_PROFIT)
-    percent = to_decimal(divide((value - cost) * 10**8, abs(cost)), 6) if cost else None
+    percent = to_decimal(divide((value - paid) * 10**8, abs(cost)), 6) if cost else None
     return Position(
         symbol=item.symbol,
         quantity=item.quantity(quantity),
         avg_price=money(average(item, cost, quantity)) if quantity else None,
         last_price=money(mark * 10 ** (MONEY_SCALE - item.scale) // 2) if mark else None,
         market_value=money(value),
-        cost_basis=money(cost),
-        unrealized_pnl=money(value - cost),
+        cost_basis=money(paid),
+        unrealized_pnl=money(value - paid),
         realized_pnl=money(realized),
         fees=money(fees),
-        total_pnl=money(realized + value - cost - fees),
+        total_pnl=money(realized + value - paid - fees),
         unrealized_pnl_pct=percent,
         stop_loss_price=stop.trigger_price if stop else None,
         take_profit_price=target.trigger_price if target else None,
@@ -141,7 +142,7 @@ def _position_of(account: Account, item: Instrument, market: Market | None, book
 
 def _book_pnl(account: Account, book: Book) -> int:
     market = account.markets[book.symbol]
-    return book.realized_raw - book.fees_raw + book.market_value_raw(market.mark_raw) - book.cost_raw
+    return book.realized_raw - book.fees_raw + book.market_value_raw(market.mark_raw) - book.paid_raw
 
 
 def _by_book(key: Callable[[Book], str]) -> Callable[[Account], dict[Any, int]]:
@@ -161,7 +162,7 @@ def _by_tag(account: Account) -> dict[Any, int]:
         assert isinstance(fill, Fill)
         sums[fill.tag] = sums.get(fill.tag, 0) + fill.realized_raw - fill.fees_raw
     for book in account.ledger.held():
-        open_pnl = book.market_value_raw(account.markets[book.symbol].mark_raw) - book.cost_raw
+        open_pnl = book.market_value_raw(account.markets[book.symbol].mark_raw) - book.paid_raw
         sums[book.tag] = sums.get(book.tag, 0) + open_pnl
     return sums
 

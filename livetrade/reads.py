@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from livetrade import files, frames, portfolio, stats
+from livetrade.audit import audit_of, frame_of
 from livetrade.columns import Columns, Exact, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
@@ -23,6 +24,7 @@ from livetrade.core.records import record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.terms import Filters, spelled_out
+from livetrade.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +86,14 @@ class Reads(ABC):
         return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
 
     @spelled_out
-    def fills(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a fill, indexed by time. Filters as `orders`."""
+    def fills(self, *, charges: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """One row a fill, indexed by time. Filters as `orders`.
+
+        `charges=True` adds a column for each charge that `IndianEquityFees` itemises (brokerage, stt, transaction,
+        sebi, stamp_duty, gst, dp) and `other_charges` for whatever else a schedule took; they sum to `fees`.
+        """
         columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
-        return frames.fills(columns, view, frames.Where(**where), exact=exact)
+        return frames.fills(columns, view, frames.Where(**where), charges=charges, exact=exact)
 
     @spelled_out
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
@@ -176,6 +182,33 @@ class Reads(ABC):
         }
         return files.export(path, tables)
 
+    # ── questions about it ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def why(self, order: Order | str) -> Why:
+        """Why an order (or its client_order_id) came to be, and what became of it: one sentence, and the chain of
+        events from the command or the exit that fired through the limits' figures, the request and the replies to the
+        fills.
+
+        It reads the events from the first on, which takes seconds for hundreds of thousands. Raises `OrderError` for an
+        order that the account does not know.
+        """
+        order_id = order.client_order_id if isinstance(order, Order) else str(order)
+        told = self._why(order_id)
+        if told is None:
+            raise OrderError(f"no order has the id {order_id!r}; engine.orders() lists them all")
+        return told
+
+    @abstractmethod
+    def _why(self, order_id: str) -> Why | None:
+        """Asks whoever has the events; None where they know no such order."""
+
+    def audit(self) -> "pd.DataFrame":
+        """Reckons cash, positions and P&L once more, from the fills and the cash movements alone and by other means
+        than the ledger, and compares: a row for each figure that differs (symbol, strategy, product, figure, kept,
+        reckoned, difference, exact), none when all is well. Its text and `attrs["verdict"]` say so."""
+        found, view = self._read(lambda account: (audit_of(account), view_of(account)))
+        return frame_of(found, view.seq, at(view.as_of, view.zone).isoformat())
+
     # ── single values ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def position(self, symbol: str) -> Position:
@@ -184,8 +217,8 @@ class Reads(ABC):
         return self._read(lambda account: portfolio.position(account, item, whose))
 
     def order(self, client_order_id: str) -> Order | None:
-        """An order by its id, as it stands; None when there is none."""
-        return self._read(lambda account: account.orders.get(client_order_id))
+        """An order by its id, as it stands; None when there is none. One that was sent in slices is told as one."""
+        return self._read(lambda account: account.order(client_order_id))
 
     @property
     def cash(self) -> Decimal:

@@ -106,6 +106,7 @@ def _position(account: Account, market: Market, now_ns: int) -> dict[str, Any]:
     item = market.instrument
     scale, quantity = 10**item.scale, market.position_raw
     cost = sum(book.cost_raw for book in market.books)
+    gain = market.value_raw - sum(book.paid_raw for book in market.books)
     realized = sum(book.realized_raw - book.fees_raw for book in market.books)
     exits = {
         risk.kind: risk.trigger_raw / scale
@@ -121,8 +122,8 @@ def _position(account: Account, market: Market, now_ns: int) -> dict[str, Any]:
         "avg_price": cost / per_unit if quantity else None,
         "last_price": mark / (2 * scale) if mark else None,
         "market_value": _float(market.value_raw),
-        "unrealized_pnl": _float(market.value_raw - cost),
-        "total_pnl": _float(realized + market.value_raw - cost),
+        "unrealized_pnl": _float(gain),
+        "total_pnl": _float(realized + gain),
         "stop_loss_price": exits.get(ExitKind.STOP_LOSS),
         "take_profit_price": exits.get(ExitKind.TAKE_PROFIT),
         "trailing_stop_price": exits.get(ExitKind.TRAILING_STOP),

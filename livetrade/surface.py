@@ -29,19 +29,22 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import Number, money_raw
+from livetrade.core.numbers import Number, money_raw, number
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
+from livetrade.preview import Preview
 from livetrade.reads import Reads
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
     MarketTerms,
+    PreviewTerms,
     RestingTerms,
     client_id,
     duration,
     exit_term,
     exit_terms,
+    flag,
     is_empty,
     member,
     optional_symbol,
@@ -56,6 +59,14 @@ if TYPE_CHECKING:
     from livetrade.strategies import Strategy, StrategyHandle
 
 NOT_CONFIRMED = "Not confirmed"
+
+_KINDS = {
+    (False, False): OrderType.MARKET,
+    (True, False): OrderType.LIMIT,
+    (False, True): OrderType.STOP,
+    (True, True): OrderType.STOP_LIMIT,
+}
+"""By whether a limit and a trigger are given."""
 
 
 class OrderResult(NamedTuple):
@@ -145,7 +156,9 @@ class Surface(Reads):
 
         Exits: stop_loss_price, take_profit_price, stop_loss_pct, take_profit_pct (percent of the entry price),
         trailing_stop (amount), trailing_stop_pct. Common: lots (instead of quantity), product ("INTRADAY", "CNC",
-        "MARGIN"), tag, client_order_id (1 to 30 letters and digits; sent again, it answers again and sends nothing).
+        "MARGIN"), tag, client_order_id (1 to 30 letters and digits; sent again, it answers again and sends nothing),
+        slice (True: above the exchange's freeze quantity it is sent in up to 10 orders, in place of being refused; they
+        share the tag, are named after the client_order_id, and the handle answers for all of them).
         Resolves at a final state. Raises `OrderError` for wrong use, `EngineClosedError` when closed.
         """
         return self._order(OrderSide.BUY, OrderType.MARKET, symbol, quantity, **terms)
@@ -220,6 +233,13 @@ class Surface(Reads):
         return self._order(side, kind, terms.pop("symbol"), terms.pop("quantity", None), **terms)
 
     def _order(
+        self, side: OrderSide, order_type: OrderType, symbol: str, quantity: Number | None, **terms: Any
+    ) -> OrderHandle:
+        command = self._wanted(side, order_type, symbol, quantity, **terms)
+        shown = command.instrument.quantity(command.quantity_raw)
+        return self._send(command, f"{side} {shown} {symbol} {order_type}")
+
+    def _wanted(
         self,
         side: OrderSide,
         order_type: OrderType,
@@ -233,8 +253,9 @@ class Surface(Reads):
         product: Product | str = Product.INTRADAY,
         tag: str = "",
         client_order_id: str | None = None,
+        slice: bool = False,  # noqa: A002  the users' word
         **exits: Any,
-    ) -> OrderHandle:
+    ) -> ev.SubmitOrder:
         item = self._tradable(symbol)
         needs_limit = order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT)
         needs_trigger = order_type in (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -246,7 +267,7 @@ class Surface(Reads):
         terms = exit_terms(item, exits)
         check_terms(item, side, terms)
         strategy = current_strategy.get()
-        command = ev.SubmitOrder(
+        return ev.SubmitOrder(
             ts=0,
             client_order_id=client_id(client_order_id),
             instrument=item,
@@ -261,8 +282,29 @@ class Surface(Reads):
             tag=text(tag, "tag"),
             source=current_source.get() or (Source.USER if strategy == MANUAL else Source.STRATEGY),
             exits=terms,
+            sliced=flag(slice, "slice"),
         )
-        return self._send(command, f"{side} {item.quantity(command.quantity_raw)} {symbol} {order_type}")
+
+    @spelled_out
+    def preview(
+        self, side: OrderSide | str, symbol: str, quantity: Number | None = None, **terms: Unpack[PreviewTerms]
+    ) -> Preview:
+        """What an order would do now, without sending it: `engine.preview("BUY", "NSE:SBIN-EQ", 100)`.
+
+        Takes what the order methods take; limit_price makes it a limit order, trigger_price a stop, unless order_type
+        says so. It is judged on the way that a real order goes: the expected price, every charge of it and of closing
+        it again, the break-even price, the margin and cash it needs, each limit with its figures, and whether it would
+        be refused. Nothing is sent, and the account is as before. Raises what the order methods raise.
+        """
+        given: dict[str, Any] = {str(name): value for name, value in terms.items() if value is not None}
+        priced = "limit_price" in given, "trigger_price" in given
+        kind = given.pop("order_type", None)
+        order_type = _KINDS[priced] if kind is None else member(OrderType, kind, "order_type")
+        return self._preview(self._wanted(member(OrderSide, side, "side"), order_type, symbol, quantity, **given))
+
+    @abstractmethod
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        """Asks whoever holds the account with its limits, fees and margin: a replica knows them by name only."""
 
     def _tradable(self, symbol: str) -> Instrument:
         item = self._instrument(symbol)
@@ -299,7 +341,7 @@ class Surface(Reads):
         return self._send(command, f"modify {client_order_id}")
 
     def cancel(self, client_order_id: str) -> OrderHandle:
-        """Cancels a working order. Resolves when that is confirmed."""
+        """Cancels a working order, or all slices of one. Resolves when that is confirmed."""
         return self._send(ev.CancelOrder(0, client_id(client_order_id)), f"cancel {client_order_id}")
 
     def cancel_all(self, symbol: str | None = None) -> OrderHandle:
@@ -352,6 +394,17 @@ class Surface(Reads):
         Works while halted, and is done at once when nothing is held.
         """
         return self._send(ev.Flatten(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
+
+    def settle(self, symbol: str, price: Number) -> OrderHandle:
+        """Closes an expired future or option, over all strategies, at the price that the exchange settled it at.
+
+        Nothing is sent, and there need be no market: it is you who says what happened. Of an option that price is its
+        intrinsic value, zero where it expired worthless. Its orders are canceled, its exits end, and no fee schedule is
+        asked: what was charged at expiry is a `transfer`. Refused before the expiry, and where nothing is held.
+        """
+        item = self._tradable(symbol)
+        raw = 0 if not number(price, f"{symbol}: price") else item.price_raw(price)
+        return self._send(ev.Settle(0, item.symbol, raw), f"settle {symbol}")
 
     def halt(self, reason: str = "") -> OrderHandle:
         """Refuses opening orders and cancels the working ones from now on; exits stay armed and fire."""

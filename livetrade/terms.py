@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
 
 from livetrade.core.instruments import Instrument, check_symbol
-from livetrade.core.kinds import ExitKind, Product, TimeInForce
+from livetrade.core.kinds import ExitKind, OrderType, Product, TimeInForce
 from livetrade.core.numbers import Number, number, positive
 from livetrade.core.values import ExitTerm
 from livetrade.errors import OrderError
@@ -33,17 +33,24 @@ class MarketTerms(TypedDict, total=False):
     product: Product | str
     tag: str
     client_order_id: str | None
+    slice: bool
 
 
 class RestingTerms(MarketTerms, total=False):
     time_in_force: TimeInForce | str
 
 
+class PreviewTerms(RestingTerms, total=False):
+    order_type: OrderType | str | None
+    limit_price: Number | None
+    trigger_price: Number | None
+
+
 def spelled_out(method: F) -> F:
     """Writes the keywords of `**terms` into the signature that `help()` and completion show."""
     shown = inspect.signature(method)
     *named, terms = shown.parameters.values()
-    defaults = {"product": "INTRADAY", "tag": "", "time_in_force": "DAY"}
+    defaults = {"product": "INTRADAY", "tag": "", "time_in_force": "DAY", "slice": False}
     kind = get_args(terms.annotation)[0]
     spelled = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=hint)
@@ -77,6 +84,12 @@ def is_empty(value: object) -> bool:
 def text(value: object, what: str) -> str:
     if not isinstance(value, str) or len(value) > 200:
         raise OrderError(f"{what} must be a text of at most 200 characters, not {value!r}")
+    return value
+
+
+def flag(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise OrderError(f"{what} must be True or False, not {value!r}")
     return value
 
 

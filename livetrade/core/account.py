@@ -6,7 +6,8 @@ exits, then requests and reports until none is left. This module sequences; quot
 ledger decide. It reads no clock: each input carries `ts`, and the shell asks `next_deadline()`.
 
 It is built in floors, each of which needs only those before it: `State` folds, `Approving` judges an order, `Ordering`
-sends it, `Protecting` keeps exits and closes, `Account` takes inputs and settles what follows.
+sends it, `Examining` tells what one would do, `Protecting` keeps exits and closes, `Booking` books what was
+executed or settled, `Account` takes inputs and settles what follows.
 """
 
 from collections import Counter, deque
@@ -15,30 +16,30 @@ from decimal import Decimal
 from heapq import heapify, heappop
 
 from livetrade.core import events as ev
-from livetrade.core.fees import DEFAULT_FEES, Fees, charge, described
+from livetrade.core.booking import Booking, not_settled
+from livetrade.core.fees import DEFAULT_FEES, described
 from livetrade.core.kinds import ExitStatus
 from livetrade.core.ledger import BookKey
 from livetrade.core.limits import Limits, balance_denied, instrument_denied
 from livetrade.core.orders import after
-from livetrade.core.protecting import Protecting
 from livetrade.core.quotes import merge
-from livetrade.core.records import replaced
-from livetrade.core.state import SECOND_NS, Market, day_of
+from livetrade.core.schedules import Fees
+from livetrade.core.state import Market, day_of
 from livetrade.core.ticks import Tick
-from livetrade.core.values import Fill, Order
+from livetrade.core.values import Order
 from livetrade.core.venue import Venue
 
 Margin = Callable[["Account", Order], Decimal]
 
 
-class Account(Protecting):
+class Account(Booking):
     """One account. `venue` simulates the exchange; without one, requests are events that a broker answers by reports.
 
     limits: what opening orders may not exceed. fees: called once for each fill. margin: money that backs the opening
     part of an order; None means that it is paid in full. trigger_by: "quote" or "last", what exits and stops watch.
     """
 
-    __slots__ = ("_reports", "equity_due_ns", "quarantined", "ticks")
+    __slots__ = ("_reports", "quarantined", "ticks")
 
     def __init__(
         self,
@@ -53,7 +54,6 @@ class Account(Protecting):
         self.ticks = 0
         self.quarantined: Counter[str] = Counter()
         self._reports: deque[ev.Report] = deque()
-        self.equity_due_ns = 0
 
     # ── the shell's side ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -61,7 +61,7 @@ class Account(Protecting):
         """The first input of a new account."""
         self._out = []
         self.ts = ts
-        self._emit(ev.AccountOpened(ts, cash_raw, currency, timezone))
+        self._emit(ev.AccountOpened(ts, cash_raw, currency, timezone, ev.VARIATION))
         self._roll_day(ts)
         return self._out
 
@@ -69,7 +69,7 @@ class Account(Protecting):
         """An engine begins to work on the account, which is new or was folded from its past. `notes` become alarms."""
         self._out = []
         self.ts = ts
-        margin = "" if self._margin is None else described(self._margin)[0]
+        margin = "" if self.margin is None else getattr(self.margin, "described", described(self.margin)[0])
         terms = self.limits.terms, described(self.fees), margin
         self._emit(ev.SessionStarted(ts, version, mode, self.trigger_by, *terms))
         for note in notes:
@@ -146,27 +146,6 @@ class Account(Protecting):
         self._touched[market.instrument.symbol] = market
         self._settle()
 
-    def equity_point(self) -> list[ev.Event]:
-        """What `handle` gives for a tick of a held symbol that changes nothing else, once `equity_due_ns` is reached;
-        its quote and its mark are set."""
-        self._out = []
-        self._equity_point()
-        return self._out
-
-    def _equity_point(self) -> None:
-        self.equity_due_ns = self.ts + SECOND_NS
-        ledger = self.ledger
-        self._emit(
-            ev.EquityPoint(
-                self.ts,
-                ledger.cash_raw,
-                self.market_value_raw,
-                ledger.realized_raw,
-                self.unrealized_raw,
-                ledger.fees_raw,
-            )
-        )
-
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, ts: int) -> None:
@@ -199,6 +178,7 @@ class Account(Protecting):
             base = self.total_pnl_raw if self.is_flat() else None
             self._emit(ev.DayStarted(self.ts, day, self.total_pnl_raw, base))
             self.equity_due_ns = 0
+            self._name_expired()
         self._set_deadline()
 
     def _note_marks(self) -> None:
@@ -256,46 +236,6 @@ class Account(Protecting):
         elif isinstance(report, ev.RequestRejected) and order.is_open:
             self._cancel_refused(ended)
 
-    def _on_executed(self, order: Order, report: ev.Executed) -> None:
-        """Books one execution, once."""
-        if report.execution_id in order.executions:
-            return
-        if report.quantity_raw <= 0 or report.price_raw <= 0:
-            self._alarm("odd execution", f"not booked, its quantity or price is not above zero: {report!r}")
-            return
-        market = self.markets[order.symbol]
-        fill = self._draft(order, report.quantity_raw, report.price_raw, report.price_source, report.execution_id)
-        book = self.ledger.book(order.strategy, order.instrument, order.product)
-        held_before = book.quantity_raw
-        fees, charges = self._charged(fill)
-        low, high = book.saw(market.low_raw, market.high_raw)
-        fill = replaced(
-            fill,
-            fees_raw=fees,
-            charges=charges,
-            realized_raw=book.realizes(fill.side, fill.quantity_raw, fill.price_raw),
-            low_raw=low,
-            high_raw=high,
-        )
-        self._emit(ev.Filled(self.ts, fill))
-        self._equity_point()
-        if report.quantity_raw > order.working_raw:
-            self._alarm("overfilled", f"{order.client_order_id} filled more than its quantity of {order.quantity}")
-        flipped = held_before * book.quantity_raw < 0
-        if not book.quantity_raw or flipped:
-            self._end_bracket(book)
-        opens = book.quantity_raw * fill.side.sign > 0
-        if opens and (not held_before or flipped or not order.filled_raw):
-            self._arm_all(order, book, fill, market)
-
-    def _charged(self, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
-        """A fill has happened whatever the fee schedule says: one that fails charges nothing and raises an alarm."""
-        try:
-            return charge(self.fees, fill)
-        except Exception as error:  # noqa: BLE001  a user's callable
-            self._alarm("fees", f"the fee schedule failed for {fill.execution_id}, nothing was charged: {error!r}")
-            return 0, ()
-
     # ── the feed, closing, halting, money ────────────────────────────────────────────────────────────────────────────
 
     def _on_feed(self, change: ev.FeedChanged) -> None:
@@ -346,6 +286,22 @@ class Account(Protecting):
         for key, quantity_raw in wanted.items():
             self._close(key, quantity_raw)
 
+    def _on_settle(self, command: ev.Settle) -> None:
+        market = self.markets.get(command.symbol)
+        reason = not_settled(command.symbol, market, self.day)
+        if market is None or reason:
+            self._deny("settle", f"Nothing to settle: {reason}")
+            return
+        self._touched[command.symbol] = market
+        for order in list(market.working.values()):
+            self._cancel(order)
+        self._settle()
+        if market.working:
+            names = ", ".join(market.working)
+            self._deny("settle", f"Not settled: {names} may fill until it is canceled; settle again once it is gone")
+        else:
+            self._close_expired(market, command.price_raw)
+
     def _on_halt(self, command: ev.Halt) -> None:
         """Opening orders are refused and working ones canceled; what reduces works on, and exits stay armed."""
         if self.halted is None or command.reason:
@@ -374,6 +330,7 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.SetExit: Account._on_set_exit,
     ev.ClosePosition: Account._on_close,
     ev.Flatten: Account._on_flatten,
+    ev.Settle: Account._on_settle,
     ev.Halt: Account._on_halt,
     ev.Resume: Account._on_resume,
     ev.Transfer: Account._on_transfer,

@@ -3,19 +3,31 @@
 Asking changes nothing and emits nothing; the answer is `Approved` or `Denied`, and `Ordering` acts on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
-from livetrade.core.fees import Fees, FeeSchedule, charge
 from livetrade.core.kinds import OrderSide, PriceSource
-from livetrade.core.limits import Approved, Denied, Limits, Situation, approve, balance_denied, reckoned_at
+from livetrade.core.limits import (
+    Approved,
+    Check,
+    Denied,
+    Limits,
+    Situation,
+    approve,
+    balance_check,
+    checks,
+    opening_part,
+    reckoned_at,
+)
 from livetrade.core.numbers import money, money_raw
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees, FeeSchedule, charge
 from livetrade.core.state import SECOND_NS, Market, State
 from livetrade.core.values import Fill, Order
+from livetrade.errors import OrderError
 
 MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole `Account`
 
@@ -23,7 +35,7 @@ MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole 
 class Approving(State):
     """A state that can say whether an order may be sent."""
 
-    __slots__ = ("_blocks", "_margin", "_stale_before_ns", "_stale_reason", "fees", "limits", "trigger_by", "ts")
+    __slots__ = ("_blocks", "_stale_before_ns", "_stale_reason", "fees", "limits", "margin", "trigger_by", "ts")
 
     def __init__(
         self,
@@ -38,40 +50,52 @@ class Approving(State):
         self.limits = limits or Limits()
         self.trigger_by = trigger_by
         self.fees = fees
-        self._margin = margin
+        self.margin = margin
         self._blocks: dict[str, str] = {}
         self._stale_before_ns = 0
         self._stale_reason = ""
 
-    def _approve(self, order: Order, market: Market, instead_of: Order | None = None) -> Approved | Denied:
-        """`instead_of` is the working order that this one would replace."""
-        reason = self._through_market(order, market)
-        if reason:
-            return Denied(order, reason)
-        verdict = approve(order, self.limits, self._situation(order, market, instead_of))
+    def _approve(
+        self, order: Order, market: Market, instead_of: Order | None = None, parts: Sequence[int] = ()
+    ) -> Approved | Denied:
+        """instead_of: the working order that this one would replace. parts: the slices that it would be sent in."""
+        through = next((check.reason for check in self._exit_checks(order, market) if check.reason), None)
+        if through:
+            return Denied(order, through)
+        verdict = approve(order, self.limits, self._situation(order, market, instead_of, parts))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        margin = self._margin_of(order)
-        if isinstance(margin, str):
-            return Denied(order, margin)
-        freed = instead_of.blocked_raw if instead_of else 0
-        reason = balance_denied(margin + self._fees_estimate(order), self.ledger.free_raw - self.blocked_raw + freed)
-        if reason:
-            return Denied(order, reason)
-        return Approved(replaced(order, margin_raw=margin), order.opening_raw)
+        margin, check = self._money_check(order, instead_of, parts)
+        return (
+            Denied(order, check.reason)
+            if check.reason
+            else Approved(replaced(order, margin_raw=margin), order.opening_raw)
+        )
 
-    def _through_market(self, order: Order, market: Market) -> str | None:
+    def tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
+        """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
+        situation = self._situation(order, market, None, parts)
+        opening = opening_part(order, situation)
+        asked = [*self._exit_checks(order, market), *checks(order, opening, self.limits, situation)]
+        if opening:
+            asked.append(self._money_check(replaced(order, opening_raw=opening), None, parts)[1])
+        return opening, asked
+
+    def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """An exit that would fire at once is refused before its entry is sent."""
-        long = order.side is OrderSide.BUY
-        price = entry_price(order, market.quote, self.trigger_by)
+        long, item = order.side is OrderSide.BUY, order.instrument
         for term in order.exits:
-            if term.price_raw is not None and reached(term.kind, long, term.price_raw, price):
-                item = order.instrument
-                return f"{term.kind} {item.price(term.price_raw)} is already through the market at {item.price(price)}"
-        return None
+            if term.price_raw is None:
+                continue
+            price = entry_price(order, market.quote, self.trigger_by)
+            asked = item.price(term.price_raw)
+            through = reached(term.kind, long, term.price_raw, price)
+            reason = f"{term.kind} {asked} is already through the market at {item.price(price)}" if through else ""
+            shown = f"{asked}, the market is at {item.price(price)}" if price else asked
+            yield Check(term.kind.value.lower(), None, shown, reason)
 
-    def _situation(self, order: Order, market: Market, instead_of: Order | None) -> Situation:
+    def _situation(self, order: Order, market: Market, instead_of: Order | None, parts: Sequence[int]) -> Situation:
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
@@ -87,6 +111,10 @@ class Approving(State):
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
             sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
+            day=self.day,
+            margined=self.margin is not None,
+            parts=max(len(parts), 1),
+            tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
@@ -116,22 +144,37 @@ class Approving(State):
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _money_check(self, order: Order, instead_of: Order | None, parts: Sequence[int]) -> tuple[int, Check]:
+        """(the margin of the opening part, whether that and its fees are free)."""
+        margin, fees = self._margin_of(order), self._fees_estimate(order, parts)
+        if isinstance(margin, str):
+            return 0, Check("margin", None, None, margin)
+        if isinstance(fees, str):
+            return margin, Check("charges", None, None, fees)
+        freed = instead_of.blocked_raw if instead_of else 0
+        return margin, balance_check(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
+
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""
-        if self._margin is None:
+        if self.margin is None:
             return order.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
         try:
-            margin = money_raw(self._margin(self, order), "margin")
+            margin = money_raw(self.margin(self, order), "margin")
         except Exception as error:  # noqa: BLE001  a user's callable
             return f"Insufficient balance: the margin rule failed: {error!r}"
         return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"
 
-    def _fees_estimate(self, order: Order) -> int:
-        """Only the built-in schedules are asked: another one is called once, for the fill."""
+    def _fees_estimate(self, order: Order, parts: Sequence[int] = ()) -> int | str:
+        """Only the built-in schedules are asked: another one is called once, for the fill. A text says why what the
+        order would be charged cannot be told."""
         price = reckoned_at(order, order.reference_raw)
         if not isinstance(self.fees, FeeSchedule) or not price:
             return 0
-        return charge(self.fees, self._draft(order, order.opening_raw, price, PriceSource.VENUE, ""))[0]
+        try:
+            drafts = [self._draft(order, part, price, PriceSource.VENUE, "") for part in parts or (order.opening_raw,)]
+            return sum(charge(self.fees, draft)[0] for draft in drafts)
+        except OrderError as error:
+            return f"Charges unknown: {error}"
 
     def _draft(self, order: Order, quantity_raw: int, price_raw: int, source: PriceSource, execution: str) -> Fill:
         return Fill(

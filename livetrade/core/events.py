@@ -30,6 +30,8 @@ class SubmitOrder:
     tag: str = ""
     source: Source = Source.USER
     exits: tuple[ExitTerm, ...] = ()
+    sliced: bool = False
+    """Above the freeze quantity it is sent in slices, not refused."""
 
 
 @record
@@ -83,6 +85,15 @@ class Flatten:
 
     ts: int
     symbol: str | None = None
+
+
+@record
+class Settle:
+    """Closes every book of an expired derivative at the exchange's price, which may be zero, without a market."""
+
+    ts: int
+    symbol: str
+    price_raw: int
 
 
 @record
@@ -262,12 +273,19 @@ class Executed:
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+PAID, VARIATION = "PAID", "VARIATION"
+
+
 @record
 class AccountOpened:
+    """futures: VARIATION where their gains and losses alone move cash; accounts from before this was so paid for them
+    as for shares."""
+
     ts: int
     cash_raw: int
     currency: str
     timezone: str
+    futures: str = PAID
 
 
 @record
@@ -345,6 +363,14 @@ class CashMoved:
 @record
 class OrderDenied:
     """An order that our own limits refused; it was never sent."""
+
+    ts: int
+    order: Order
+
+
+@record
+class Settling:
+    """An order that is never sent: the exchange itself closes an expired position. Its fill follows."""
 
     ts: int
     order: Order
@@ -452,7 +478,17 @@ class EquityPoint:
 
 
 Command = (
-    SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Flatten | Halt | Resume | Transfer
+    SubmitOrder
+    | ModifyOrder
+    | CancelOrder
+    | CancelAll
+    | SetExit
+    | ClosePosition
+    | Flatten
+    | Settle
+    | Halt
+    | Resume
+    | Transfer
 )
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
@@ -466,6 +502,7 @@ Event = (
     | Marked
     | CashMoved
     | OrderDenied
+    | Settling
     | CommandDenied
     | Submit
     | Modify

@@ -1,54 +1,51 @@
-"""Fee schedules: callables `(fill) -> Decimal | dict[str, Decimal]`, called once for each fill and recorded in it.
+"""The built-in fee schedules, and how a journal names them."""
 
-A dict itemises: each charge by its name. Built-in schedules round half-even to the paisa; what another schedule returns
-is expensed as it is.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from livetrade.core.numbers import EXACT, Number, money_raw, number, positive
+from livetrade.core.numbers import EXACT, Number, number, positive
+from livetrade.core.schedules import FeeSchedule
 from livetrade.core.values import Fill
-
-Fees = Callable[[Fill], Decimal | Mapping[str, Decimal]]
 
 _PAISA = Decimal("0.01")
 _INDIAN = ("NSE:", "BSE:", "MCX:")
 
 
-def charge(schedule: Fees, fill: Fill) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """(fees, charges by name) of a fill, in raw money."""
-    answer = schedule(fill)
-    if isinstance(answer, Mapping):
-        charges = tuple((str(name), money_raw(amount, f"fee {name}")) for name, amount in answer.items())
-        return sum(amount for _, amount in charges), charges
-    return money_raw(answer, "fee"), ()
-
-
-class FeeSchedule:
-    """A schedule without side effects, so that an order's fees can be estimated before it is sent."""
-
-    def __call__(self, fill: Fill) -> Decimal:
-        raise NotImplementedError
-
-
 def described(rule: Callable[..., Any]) -> tuple[str, ...]:
     """A schedule (or another rule) as a journal keeps it: its name and, of a built-in schedule, its terms."""
     name = type(rule).__name__
-    if type(rule) is not _BUILT_IN.get(name):
+    if type(rule) is not _built_in(name):
         return (getattr(rule, "__qualname__", type(rule).__qualname__),)
-    terms = (getattr(rule, item.name) for item in fields(_BUILT_IN[name]) if item.init)
-    return name, *("" if term is None else str(term) for term in terms)
+    terms = _terms(rule)
+    return (f"{name} with its user's own brokerage",) if terms is None else (name, *terms)
+
+
+def _terms(schedule: Any) -> tuple[str, ...] | None:
+    if not is_dataclass(schedule):
+        told: tuple[str, ...] | None = schedule.terms
+        return told
+    terms = (getattr(schedule, item.name) for item in fields(schedule) if item.init)
+    return tuple("" if term is None else str(term) for term in terms)
 
 
 def schedule_of(description: Sequence[str]) -> FeeSchedule | None:
     """The built-in schedule that is `described` so; None for a user's own."""
     name, *terms = description
-    kind = _BUILT_IN.get(name)
-    schedule: FeeSchedule | None = None if kind is None else kind(*(term or None for term in terms))
-    return schedule
+    kind = _built_in(name)
+    if kind is None:
+        return None
+    made: Callable[..., FeeSchedule] = getattr(kind, "of_terms", kind)
+    return made(*(term or None for term in terms))
+
+
+def _built_in(name: str) -> Any:
+    if name == "IndianEquityFees":  # loaded where it is used: not every program trades in India
+        from livetrade.core.indian import IndianEquityFees
+
+        return IndianEquityFees
+    return _BUILT_IN.get(name)
 
 
 def _round(amount: Decimal) -> Decimal:

@@ -55,6 +55,8 @@ class Instrument:
     """What the sum of a bid and an ask of 1 is in raw prices: a sum divided by it is their mid."""
     tick_raw: int = field(repr=False, compare=False)
     lot_raw: int = field(repr=False, compare=False)
+    freeze_raw: int = field(repr=False, compare=False)
+    """The largest quantity of one order that the exchange takes, in whole lots; 0 where it takes any."""
 
     def __init__(
         self,
@@ -111,6 +113,8 @@ class Instrument:
         put("twice", 2 * 10**scale)
         put("tick_raw", tick_raw)
         put("lot_raw", lot_raw)
+        most = 0 if freeze is None else int(EXACT.scaleb(freeze, quantity_scale))
+        put("freeze_raw", 0 if freeze is None else max(most - most % lot_raw, lot_raw))
 
     def in_zone(self, zone: tzinfo) -> "Instrument":
         """The same instrument, whose times read in `zone`."""
@@ -188,6 +192,10 @@ class Instrument:
         if raw is not None and raw > MAX_RAW:
             raise PriceError("out_of_range", f"{self.symbol}: {what} {value} is out of range")
         return raw
+
+    def expired(self, day: str) -> bool:
+        """Whether it trades no more on an ISO day."""
+        return self.expiry is not None and f"{self.expiry:%Y-%m-%d}" < day
 
     def value_raw(self, price_raw: int, quantity_raw: int) -> int:
         """Raw money: price x quantity x multiplier, exact."""

@@ -7,12 +7,16 @@ is left. A fill that crosses zero closes first, then opens. At every event, to t
     cash + market value == money put in + realized + unrealized - fees
 
 where unrealized = market value - cost, so what is checked is cash + cost == money put in + realized - fees.
+
+A future is not paid for: its gains and losses alone move cash, once they are realized. Nothing was paid, so its cost
+does not count here, and what it adds to the market value is its gain so far. In an account that was opened before this
+was so (`AccountOpened.futures`) it is paid for as a share is.
 """
 
 from collections.abc import Iterator
 
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import OrderSide, Product
+from livetrade.core.kinds import InstrumentKind, OrderSide, Product
 from livetrade.core.numbers import SHARE_QUANTUM, divide, money
 from livetrade.core.values import Fill
 from livetrade.errors import LedgerError
@@ -33,12 +37,14 @@ class Book:
         "low_raw",
         "margin_raw",
         "opened_ns",
+        "paid_for",
         "quantity_raw",
         "realized_raw",
         "tag",
     )
 
-    def __init__(self, strategy: str, instrument: Instrument, product: Product) -> None:
+    def __init__(self, strategy: str, instrument: Instrument, product: Product, *, paid_for: bool = True) -> None:
+        self.paid_for = paid_for
         self.key: BookKey = (strategy, instrument.symbol, product)
         self.instrument = instrument
         self.quantity_raw = 0  # negative when short
@@ -63,6 +69,11 @@ class Book:
     def product(self) -> Product:
         return self.key[2]
 
+    @property
+    def paid_raw(self) -> int:
+        """Its cost, as far as that was taken from cash."""
+        return self.cost_raw if self.paid_for else 0
+
     def closes(self, side: OrderSide) -> int:
         """How much an order on `side` can close of it."""
         return max(0, -self.quantity_raw * side.sign)
@@ -77,8 +88,11 @@ class Book:
         return -side.sign * self.instrument.value_raw(price_raw, closing) - released
 
     def market_value_raw(self, mark_raw: int) -> int:
-        """Value at a mark (twice the price); its cost while there is none."""
-        return self.quantity_raw * mark_raw * (self.instrument.unit // 2) if mark_raw else self.cost_raw
+        """What it adds to the portfolio at a mark (twice the price): its value, or its gain where it was not paid for.
+        What was paid while there is no mark."""
+        if not mark_raw:
+            return self.paid_raw
+        return self.quantity_raw * mark_raw * (self.instrument.unit // 2) - self.cost_raw + self.paid_raw
 
     def saw(self, low_raw: int, high_raw: int) -> tuple[int, int]:
         """(lowest, highest) mark since its last fill, after a time between these two; zeros where none was seen."""
@@ -96,6 +110,7 @@ class Ledger:
     """All the money of one account. Only `apply_fill` and `move_cash` change it."""
 
     def __init__(self) -> None:
+        self.pays_for_futures = False  # as accounts did that were opened before this was
         self.cash_raw = 0
         self.put_in_raw = 0
         self.realized_raw = 0
@@ -109,7 +124,8 @@ class Ledger:
         key = (strategy, instrument.symbol, product)
         book = self.books.get(key)
         if book is None:
-            book = self.books[key] = Book(strategy, instrument, product)
+            paid_for = self.pays_for_futures or instrument.kind is not InstrumentKind.FUTURE
+            book = self.books[key] = Book(strategy, instrument, product, paid_for=paid_for)
         return book
 
     def held(self) -> Iterator[Book]:
@@ -139,8 +155,9 @@ class Ledger:
         book.cost_raw += signed_value + fill.realized_raw
         book.realized_raw += fill.realized_raw
         book.fees_raw += fill.fees_raw
-        self.cash_raw -= signed_value + fill.fees_raw
-        self.cost_raw += signed_value + fill.realized_raw
+        paid = signed_value + fill.realized_raw if book.paid_for else 0
+        self.cash_raw += fill.realized_raw - fill.fees_raw - paid
+        self.cost_raw += paid
         self.realized_raw += fill.realized_raw
         self.fees_raw += fill.fees_raw
 

@@ -4,16 +4,17 @@ The part of an order that *opens* passes everything; the part that *reduces* its
 loss, value, band, staleness or balance. Working orders count as filled.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState, OrderSide, OrderType, Product
+from livetrade.core.kinds import FeedState, InstrumentKind, OrderSide, OrderType, Product
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
 from livetrade.core.records import record
+from livetrade.core.slices import MOST_SLICES
 from livetrade.core.values import Order
 from livetrade.errors import OrderError
 
@@ -97,6 +98,14 @@ class Situation:
     sent_last_second: int
     blocked: str | None = None
     """Why nothing may be opened for now, or None."""
+    parts: int = 1
+    """In how many orders it would be sent."""
+    day: str = ""
+    """The account's, as an ISO date."""
+    margined: bool = False
+    """Whether a margin rule says what backs a position."""
+    tick_age: float | None = None
+    """Seconds since the quote came; None while there is none."""
 
 
 @record
@@ -113,6 +122,17 @@ class Denied:
     reason: str
 
 
+@record
+class Check:
+    """One thing that an order is tested by: what is allowed (None where that is no figure) and what is asked, as a
+    person reads them, and why that is refused (empty where it passes)."""
+
+    name: str
+    allowed: object
+    asked: object
+    reason: str = ""
+
+
 def reckoned_at(order: Order, market_raw: int) -> int:
     """The price an order's value is reckoned at: its limit, else its trigger, else the market."""
     return order.limit_raw or order.trigger_raw or market_raw
@@ -120,94 +140,164 @@ def reckoned_at(order: Order, market_raw: int) -> int:
 
 def approve(order: Order, limits: Limits, now: Situation) -> Approved | Denied:
     """Approves an order, or says in one sentence why not. Money is tested apart, once the opening part is known."""
-    reducing = min(order.quantity_raw, now.closable_raw)
-    opening = order.quantity_raw - reducing
-    if order.order_type is OrderType.MARKET and not now.market_raw and not order.is_protective:
-        side = "ask" if order.side is OrderSide.BUY else "bid"
-        return Denied(order, f"Price feed unavailable: no {side} known for {order.symbol}")
-    if not opening:
-        return Approved(order, 0)
-    reason = _opening_denied(order, opening, limits, now)
+    opening = opening_part(order, now)
+    reason = next((check.reason for check in checks(order, opening, limits, now) if check.reason), None)
     return Denied(order, reason) if reason else Approved(order, opening)
 
 
-def _opening_denied(order: Order, opening_raw: int, limits: Limits, now: Situation) -> str | None:
+def opening_part(order: Order, now: Situation) -> int:
+    """How much of an order is more than its own book lets it close."""
+    return order.quantity_raw - min(order.quantity_raw, now.closable_raw)
+
+
+def checks(order: Order, opening_raw: int, limits: Limits, now: Situation) -> Iterator[Check]:
+    """Everything that an order is tested by, in turn; the first that refuses is the answer. What only reduces is asked
+    for nothing but a price to be met at."""
+    if order.order_type is OrderType.MARKET and not order.is_protective:
+        yield _price_check(order, now)
+    if opening_raw:
+        yield from _standing_checks(order, limits, now)
+        yield from _grid_checks(order, now)
+        yield from _size_checks(order, opening_raw, limits, now)
+        yield from _band_checks(order, limits, now)
+        yield from _pace_checks(limits, now)
+        yield from _expiry_check(order, now)
+
+
+def _price_check(order: Order, now: Situation) -> Check:
+    side = "ask" if order.side is OrderSide.BUY else "bid"
+    if now.market_raw:
+        return Check("price", None, f"{side} {order.instrument.price(now.market_raw)}")
+    return Check("price", None, None, f"Price feed unavailable: no {side} known for {order.symbol}")
+
+
+def _standing_checks(order: Order, limits: Limits, now: Situation) -> Iterator[Check]:
+    """Whether anything may be opened here and now."""
+    if order.side is OrderSide.SELL:
+        yield Check("allow_short", limits.allow_short, order.quantity, _short_denied(order, limits, now))
+    halted = "" if now.halted is None else "Trading halted" + (f": {now.halted}" if now.halted else "")
+    yield Check("halt", None, "not halted", halted)
+    if now.blocked is not None:
+        yield Check("blocked", None, None, now.blocked)
+    yield Check("feed", None, now.feed, _feed_denied(now))
+    if limits.max_tick_age is not None or now.stale:
+        yield Check("max_tick_age", limits.max_tick_age, now.tick_age, f"Stale price: {now.stale}" if now.stale else "")
+
+
+def _short_denied(order: Order, limits: Limits, now: Situation) -> str:
     item = order.instrument
-    if order.side is OrderSide.SELL and not limits.allow_short:
+    if not limits.allow_short:
         held = f"{item.quantity(now.closable_raw)} {item.symbol} can be sold" if now.closable_raw else "nothing is held"
         return (
             f"No position to sell: {order.quantity} {item.symbol} asked, {held} by {order.strategy} in {order.product}"
         )
-    if order.side is OrderSide.SELL and order.product is Product.CNC:
+    if order.product is Product.CNC:
         return f"No position to sell: CNC shares of {item.symbol} cannot be sold short"
-    if now.halted is not None:
-        return "Trading halted" + (f": {now.halted}" if now.halted else "")
-    if now.blocked is not None:
-        return now.blocked
-    return (
-        _feed_denied(now)
-        or _stale(now)
-        or _size_denied(order, opening_raw, limits, now)
-        or _band_denied(order, limits, now)
-        or _pace_denied(limits, now)
-    )
+    if not now.margined and item.kind in (InstrumentKind.FUTURE, InstrumentKind.OPTION):
+        return (
+            f"No position to sell: nothing says what backs a short {item.kind}; give the engine a margin rule, "
+            f"such as margin=lt.RateMargin({{'{item.kind}': '0.15'}})"
+        )
+    return ""
 
 
-def _feed_denied(now: Situation) -> str | None:
+def _feed_denied(now: Situation) -> str:
     if now.feed in (FeedState.RECONNECTING, FeedState.FAILED, FeedState.CLOSED, FeedState.CONNECTING):
         return f"Connection lost: the feed is {now.feed}" + (f" ({now.feed_reason})" if now.feed_reason else "")
-    return None
-
-
-def _stale(now: Situation) -> str | None:
     if now.feed is FeedState.STALE:
         return "Stale price: " + (now.feed_reason or "the feed sends no ticks")
-    return f"Stale price: {now.stale}" if now.stale else None
+    return ""
 
 
-def _size_denied(order: Order, opening_raw: int, limits: Limits, now: Situation) -> str | None:
+def _grid_checks(order: Order, now: Situation) -> Iterator[Check]:
+    """What the exchange takes: whole lots, prices on the tick grid, and so many in one order."""
+    item = order.instrument
+    if item.lot_raw > 1:
+        odd = order.quantity_raw % item.lot_raw
+        yield _limit_check("lot_size", item.lot_size, order.quantity, beyond=bool(odd))
+    for price_raw in (order.limit_raw, order.trigger_raw):
+        if item.tick_raw > 1 and price_raw is not None:
+            off = price_raw % item.tick_raw
+            yield _limit_check("tick_size", item.tick_size, item.price(price_raw), beyond=bool(off))
+    if item.freeze_raw:
+        yield _freeze_check(order, min(now.parts, MOST_SLICES))
+
+
+def _freeze_check(order: Order, parts: int) -> Check:
+    item = order.instrument
+    most = item.quantity(item.freeze_raw)
+    if order.quantity_raw <= item.freeze_raw * parts:
+        asked = f"{order.quantity} in {parts} orders" if parts > 1 else order.quantity
+        return Check("freeze_quantity", most, asked)
+    how = (
+        f"{MOST_SLICES} slices are the most; send it in several orders" if parts > 1 else "slice=True sends it in parts"
+    )
+    return Check("freeze_quantity", most, order.quantity, f"{exceeded('freeze_quantity', most, order.quantity)}: {how}")
+
+
+def _size_checks(order: Order, opening_raw: int, limits: Limits, now: Situation) -> Iterator[Check]:
     item = order.instrument
     if limits.max_order_quantity is not None:
-        asked = item.quantity(opening_raw)
-        if asked > positive(limits.max_order_quantity, "max_order_quantity"):
-            return exceeded("max_order_quantity", limits.max_order_quantity, asked)
-    value = item.value_raw(now.price_raw, opening_raw)
-    if limits.max_order_value is not None and value > money_raw(limits.max_order_value, "max_order_value"):
-        return exceeded("max_order_value", limits.max_order_value, money(value))
+        yield _at_most("max_order_quantity", limits.max_order_quantity, item.quantity(opening_raw))
+    if limits.max_order_value is not None:
+        yield _money_check("max_order_value", limits.max_order_value, item.value_raw(now.price_raw, opening_raw))
     if limits.max_position_value is not None:
         after = item.value_raw(now.price_raw, abs(now.position_raw + order.side.sign * order.quantity_raw))
-        if after > money_raw(limits.max_position_value, "max_position_value"):
-            return exceeded("max_position_value", limits.max_position_value, money(after))
-    return None
+        yield _money_check("max_position_value", limits.max_position_value, after)
 
 
-def _band_denied(order: Order, limits: Limits, now: Situation) -> str | None:
-    if limits.price_band_pct is None:
-        return None
+def _band_checks(order: Order, limits: Limits, now: Situation) -> Iterator[Check]:
     for price_raw in (order.limit_raw, order.trigger_raw):
-        if price_raw is None:
+        if limits.price_band_pct is None or price_raw is None:
             continue
         if not now.market_raw:
-            return f"Price feed unavailable: no price of {order.symbol} to test price_band_pct with"
+            reason = f"Price feed unavailable: no price of {order.symbol} to test price_band_pct with"
+            yield Check("price_band_pct", limits.price_band_pct, None, reason)
+            continue
         distance = abs(price_raw - now.market_raw)
         band = positive(limits.price_band_pct, "price_band_pct")
-        if distance * 100 > EXACT.multiply(band, Decimal(now.market_raw)):
-            away = Decimal(divide(distance * 10**6, now.market_raw)).scaleb(-4, EXACT)
-            at = order.instrument.price(price_raw)
-            return exceeded("price_band_pct", limits.price_band_pct, f"{away} % away at {at}")
-    return None
+        away = Decimal(divide(distance * 10**6, now.market_raw)).scaleb(-4, EXACT)
+        asked = f"{away} % away at {order.instrument.price(price_raw)}"
+        beyond = distance * 100 > EXACT.multiply(band, Decimal(now.market_raw))
+        yield _limit_check("price_band_pct", limits.price_band_pct, asked, beyond=beyond)
 
 
-def _pace_denied(limits: Limits, now: Situation) -> str | None:
-    if limits.max_daily_loss is not None and -now.day_pnl_raw >= money_raw(limits.max_daily_loss, "max_daily_loss"):
-        return exceeded("max_daily_loss", limits.max_daily_loss, f"{money(now.day_pnl_raw)} today")
-    if limits.max_orders_per_second is not None and now.sent_last_second >= limits.max_orders_per_second:
-        return exceeded("max_orders_per_second", limits.max_orders_per_second, now.sent_last_second + 1)
-    return None
+def _pace_checks(limits: Limits, now: Situation) -> Iterator[Check]:
+    loss = limits.max_daily_loss
+    if loss is not None:
+        beyond = -now.day_pnl_raw >= money_raw(loss, "max_daily_loss")
+        yield _limit_check("max_daily_loss", loss, f"{money(now.day_pnl_raw)} today", beyond=beyond)
+    if limits.max_orders_per_second is not None:
+        asked = Decimal(now.sent_last_second + now.parts)
+        yield _at_most("max_orders_per_second", limits.max_orders_per_second, asked)
+
+
+def _expiry_check(order: Order, now: Situation) -> Iterator[Check]:
+    item = order.instrument
+    if item.expiry is not None:
+        expiry = f"{item.expiry:%Y-%m-%d}"
+        over = f"Trading halted: {item.symbol} expired on {expiry}" if item.expired(now.day) else ""
+        yield Check("expiry", expiry, now.day, over)
+
+
+def _at_most(name: str, limit: Number, asked: Decimal) -> Check:
+    return _limit_check(name, limit, asked, beyond=asked > positive(limit, name))
+
+
+def _money_check(name: str, limit: Number, asked_raw: int) -> Check:
+    return _limit_check(name, limit, money(asked_raw), beyond=asked_raw > money_raw(limit, name))
+
+
+def _limit_check(name: str, limit: Number | None, asked: object, *, beyond: bool) -> Check:
+    return Check(name, limit, asked, exceeded(name, limit, asked) if beyond else "")
 
 
 def exceeded(name: str, limit: object, asked: object) -> str:
     return f"Limit exceeded: {name} is {limit}, asked {asked}"
+
+
+def balance_check(needed_raw: int, free_raw: int) -> Check:
+    return Check("balance", money(free_raw), money(needed_raw), balance_denied(needed_raw, free_raw) or "")
 
 
 def balance_denied(needed_raw: int, free_raw: int) -> str | None:

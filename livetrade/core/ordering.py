@@ -5,16 +5,18 @@ account settles: its symbol is marked as touched, and the simulated venue is to 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappush
 
 from livetrade.core import events as ev
 from livetrade.core.approving import Approving, MarginRule
-from livetrade.core.fees import Fees
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import OrderStatus
 from livetrade.core.limits import Approved, Denied, Limits, instrument_denied
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
+from livetrade.core.schedules import Fees
+from livetrade.core.slices import child_id, slices_of
 from livetrade.core.state import Market
 from livetrade.core.values import Change, Order
 from livetrade.core.venue import Venue
@@ -89,51 +91,61 @@ class Ordering(Approving):
         return base36(ts, 12) + base36(len(self.orders), 4)
 
     def _on_submit(self, command: ev.SubmitOrder) -> None:
-        order = Order(
-            client_order_id=command.client_order_id,
-            instrument=command.instrument,
-            side=command.side,
-            order_type=command.order_type,
-            quantity_raw=command.quantity_raw,
-            limit_raw=command.limit_raw,
-            trigger_raw=command.trigger_raw,
-            time_in_force=command.time_in_force,
-            product=command.product,
-            strategy=command.strategy,
-            tag=command.tag,
-            source=command.source,
-            exits=command.exits,
-        )
-        known = self.orders.get(order.client_order_id)
+        order = order_of(command)
+        known = self.order(order.client_order_id)
         if known is not None:
             if known.terms != order.terms:
-                reason = f"Duplicate id: {order.client_order_id} was used for {known!r}"
-                self._deny("order", reason, order.client_order_id)
+                self._deny("order", duplicate(known), order.client_order_id)
             return
         market = self._market(order.instrument)
         misfit = instrument_denied(order.instrument, market.instrument)
         if misfit:
             self._deny("order", misfit, order.client_order_id)
+            return
+        if order.instrument is not market.instrument:
+            order = replaced(order, instrument=market.instrument)
+        parts = self._parts(order, market, sliced=command.sliced)
+        if parts:
+            self._submit_slices(order, market, parts)
         else:
-            if order.instrument is not market.instrument:
-                order = replaced(order, instrument=market.instrument)
             self._submit(order, market)
+
+    def _parts(self, order: Order, market: Market, *, sliced: bool) -> list[int]:
+        """The slices to send an order in; empty for one that is sent whole. What only closes is sliced without being
+        asked: the exchange would refuse it, and it must not stay open."""
+        parts = slices_of(order.instrument, order.quantity_raw)
+        if len(parts) > 1 and (sliced or order.quantity_raw <= self._closable(order, market)):
+            return parts
+        return []
+
+    def _submit_slices(self, order: Order, market: Market, parts: Sequence[int]) -> None:
+        """The whole is judged before the first part is sent, so that a limit does not let half of it through."""
+        order = self._stamped(order, market)
+        verdict = self._approve(order, market, parts=parts)
+        if isinstance(verdict, Denied):
+            self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
+            return
+        for number, part in enumerate(parts, 1):
+            key = child_id(order.client_order_id, number)
+            if key is None or key in self.orders:
+                key = self.new_id(self.ts)
+            child = replaced(order, client_order_id=key, parent_id=order.client_order_id, quantity_raw=part)
+            self._submit(child, market)
 
     def _submit(self, order: Order, market: Market) -> None:
         """Sends an order if the limits approve it, or records why not. The only way out for an order."""
-        met = touch(market.quote, order.side)
-        order = replaced(
-            order,
-            created_ns=self.ts,
-            updated_ns=self.ts,
-            requested_ns=self.ts,
-            reference_raw=met[0] if met else 0,
-        )
+        order = self._stamped(order, market)
         verdict = self._approve(order, market)
         if isinstance(verdict, Denied):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
         else:
             self._send(verdict)
+
+    def _stamped(self, order: Order, market: Market) -> Order:
+        """The order with the time and the quote of now."""
+        met = touch(market.quote, order.side)
+        reference = met[0] if met else 0
+        return replaced(order, created_ns=self.ts, updated_ns=self.ts, requested_ns=self.ts, reference_raw=reference)
 
     def _send(self, approved: Approved) -> None:
         order = replaced(approved.order, status=OrderStatus.SUBMITTED, opening_raw=approved.opening_raw)
@@ -188,8 +200,18 @@ class Ordering(Approving):
         self._deny("modify", reason, order.client_order_id)
 
     def _on_cancel(self, command: ev.CancelOrder) -> None:
+        if command.client_order_id in self.slices:
+            self._cancel_slices(command.client_order_id)
+            return
         order = self._open_order("cancel", command.client_order_id)
         if order is not None:
+            self._cancel(order)
+
+    def _cancel_slices(self, parent_id: str) -> None:
+        working = [self.orders[key] for key in self.slices[parent_id] if self.orders[key].is_open]
+        if not working:
+            self._deny("cancel", f"Nothing to cancel: no slice of {parent_id} is open", parent_id)
+        for order in working:
             self._cancel(order)
 
     def _on_cancel_all(self, command: ev.CancelAll) -> None:
@@ -201,6 +223,29 @@ class Ordering(Approving):
         if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
             self._emit(ev.Cancel(self.ts, order.client_order_id))
             self._to_simulated(self.orders[order.client_order_id])
+
+
+def order_of(command: ev.SubmitOrder) -> Order:
+    """What a command asks for, as an order that nobody has looked at yet."""
+    return Order(
+        client_order_id=command.client_order_id,
+        instrument=command.instrument,
+        side=command.side,
+        order_type=command.order_type,
+        quantity_raw=command.quantity_raw,
+        limit_raw=command.limit_raw,
+        trigger_raw=command.trigger_raw,
+        time_in_force=command.time_in_force,
+        product=command.product,
+        strategy=command.strategy,
+        tag=command.tag,
+        source=command.source,
+        exits=command.exits,
+    )
+
+
+def duplicate(known: Order) -> str:
+    return f"Duplicate id: {known.client_order_id} was used for {known!r}"
 
 
 def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:

@@ -6,12 +6,14 @@ What fires, what closes and what is tried again becomes an order of `Ordering`, 
 from decimal import Decimal
 
 from livetrade.core import events as ev
+from livetrade.core.examining import Examining
 from livetrade.core.exits import reached, trailed, trigger, watched
 from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Source, TimeInForce
 from livetrade.core.ledger import Book, BookKey
 from livetrade.core.numbers import EXACT
-from livetrade.core.ordering import Ordering, base36
+from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
+from livetrade.core.slices import slices_of
 from livetrade.core.state import ENDED, SECOND_NS, Market
 from livetrade.core.values import ExitTerm, Fill, Order, RiskOrder
 
@@ -20,7 +22,7 @@ MAX_RETRIES = 5
 _FIRING_ORDER = (ExitKind.STOP_LOSS, ExitKind.TRAILING_STOP, ExitKind.TAKE_PROFIT)
 
 
-class Protecting(Ordering):
+class Protecting(Examining):
     """Keeps each book's exits, and closes what they or the user want closed."""
 
     __slots__ = ()
@@ -146,7 +148,8 @@ class Protecting(Ordering):
         risk = self.risks[order.risk_id or ""]
         if order.status is not OrderStatus.FILLED and risk.status not in ENDED:
             what = f"its order {order.client_order_id} ended {order.status}"
-            self._try_again(risk, "exit order ended", what, order.reason, counted=was_sent)
+            counted = was_sent and risk.retry_ns <= self.ts  # the slices of one try count once
+            self._try_again(risk, "exit order ended", what, order.reason, counted=counted)
 
     def _cancel_refused(self, order: Order) -> None:
         """An order that stands in a fired exit's way could not be canceled: that is tried again, as the exit itself."""
@@ -252,8 +255,9 @@ class Protecting(Ordering):
         )
 
     def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:
-        if quantity_raw:
-            self._submit(replaced(order, client_order_id=self.new_id(self.ts), quantity_raw=quantity_raw), market)
+        """Above the freeze quantity in as many orders as it takes: what closes is never held back by its size."""
+        for part in slices_of(order.instrument, quantity_raw) if quantity_raw else ():
+            self._submit(replaced(order, client_order_id=self.new_id(self.ts), quantity_raw=part), market)
 
     def _awaits_answer(self, market: Market, key: BookKey) -> bool:
         awaited = (OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN)

@@ -18,6 +18,7 @@ from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
 from livetrade.core.orders import Said, after, with_fill, with_news
 from livetrade.core.records import replaced
+from livetrade.core.slices import together
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Order, RiskOrder
 
@@ -62,8 +63,11 @@ class Market:
 
     @property
     def value_raw(self) -> int:
-        """What its position is worth at the mark; its cost while there is none."""
-        return self.mark_raw * self.exposure_raw if self.mark_raw else sum(book.cost_raw for book in self.books)
+        """What its position adds to the portfolio at the mark; what was paid for it while there is none."""
+        paid = sum(book.paid_raw for book in self.books)
+        if not self.mark_raw:
+            return paid
+        return self.mark_raw * self.exposure_raw + paid - sum(book.cost_raw for book in self.books)
 
 
 class State:
@@ -71,6 +75,7 @@ class State:
         "alarms",
         "blocked_raw",
         "brackets",
+        "cash_moves",
         "closing",
         "currency",
         "day",
@@ -93,6 +98,7 @@ class State:
         "sent_ns",
         "seq",
         "session",
+        "slices",
         "timezone",
         "zone",
     )
@@ -108,9 +114,12 @@ class State:
         self.instruments: dict[str, Instrument] = {}
         self.markets: dict[str, Market] = {}
         self.ledger = Ledger()
+        self.cash_moves: list[int] = []
+        """Raw money put in or taken out, the opening cash first."""
         self.market_value_raw = 0
         self.orders: dict[str, Order] = {}
         self.open_orders: dict[str, Order] = {}
+        self.slices: dict[str, list[str]] = {}
         self.blocked_raw = 0
         self.sent_ns: deque[int] = deque()
         self.risks: dict[str, RiskOrder] = {}
@@ -144,6 +153,18 @@ class State:
     def day_pnl_raw(self) -> int:
         return 0 if self.day_base_raw is None else self.total_pnl_raw - self.day_base_raw
 
+    def ids_of(self, client_order_id: str | None) -> list[str]:
+        """The orders that an id stands for: itself, or the slices it was sent in; none where it is not known."""
+        if client_order_id in self.orders:
+            return [client_order_id or ""]
+        return self.slices.get(client_order_id or "", [])
+
+    def order(self, client_order_id: str | None) -> Order | None:
+        """The order of an id as it stands, its slices taken together."""
+        if client_order_id in self.slices:
+            return together([self.orders[child] for child in self.slices[client_order_id or ""]])
+        return self.orders.get(client_order_id or "")
+
     def is_flat(self) -> bool:
         return not any(self.ledger.held())
 
@@ -154,7 +175,8 @@ class State:
         if market.mark_raw:
             self.market_value_raw += (mark_raw - market.mark_raw) * market.exposure_raw
         else:
-            self.market_value_raw += mark_raw * market.exposure_raw - market.value_raw
+            before, market.mark_raw = market.value_raw, mark_raw
+            self.market_value_raw += market.value_raw - before
         market.mark_raw = mark_raw
         if mark_raw < market.low_raw:  # noqa: PLR1730  min and max take three times as long, on every tick
             market.low_raw = mark_raw
@@ -182,7 +204,9 @@ class State:
         self.opened = event
         self.currency, self.timezone = event.currency, event.timezone
         self.zone = ZoneInfo(event.timezone)
+        self.ledger.pays_for_futures = event.futures == ev.PAID
         self.ledger.move_cash(event.cash_raw)
+        self.cash_moves.append(event.cash_raw)
 
     def _session_started(self, event: ev.SessionStarted) -> None:
         self.session, self.ended_well = event, False
@@ -211,8 +235,12 @@ class State:
 
     def _cash(self, event: ev.CashMoved) -> None:
         self.ledger.move_cash(event.amount_raw)
+        self.cash_moves.append(event.amount_raw)
 
     def _denied(self, event: ev.OrderDenied) -> None:
+        self._put(event.order)
+
+    def _settling(self, event: ev.Settling) -> None:
         self._put(event.order)
 
     def _command_denied(self, event: ev.CommandDenied) -> None:
@@ -295,6 +323,8 @@ class State:
         before = self.orders.get(key)
         self.blocked_raw += order.blocked_raw - (before.blocked_raw if before else 0)
         self.orders[key] = order
+        if before is None and order.parent_id:
+            self.slices.setdefault(order.parent_id, []).append(key)
         working = self.markets[order.symbol].working
         if order.is_open:
             working[key] = self.open_orders[key] = order
@@ -324,6 +354,7 @@ _FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.Marked: State._marked,
     ev.CashMoved: State._cash,
     ev.OrderDenied: State._denied,
+    ev.Settling: State._settling,
     ev.CommandDenied: State._command_denied,
     ev.Submit: State._sent,
     ev.Modify: State._told,

@@ -99,6 +99,8 @@ class Order:
     """The last modification asked: it may be confirmed after it seemed to be turned down."""
     confirmed: tuple[Terms, ...] = ()
     """The terms of each modification that was confirmed; a confirmation counts once."""
+    parent_id: str = ""
+    """The id that it was asked by together with others, where one order was sent in slices."""
 
     @property
     def symbol(self) -> str:

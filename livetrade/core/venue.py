@@ -74,7 +74,7 @@ class Venue:
     def _match(self, order: Order, quote: Tick | None, ts: int) -> list[Report]:
         reports: list[Report] = []
         if order.trigger_raw is not None and not order.triggered:
-            if not self._triggers(order, quote):
+            if not self.triggers(order, quote):
                 return self._end_of_ioc(order, order.leaves_raw, ts)
             reports.append(Triggered(ts, order.client_order_id))
         execution = self._execution(order, quote, ts)
@@ -89,16 +89,17 @@ class Venue:
             return [Canceled(ts, order.client_order_id, "immediate or cancel: nothing more to fill at the price")]
         return []
 
-    def _triggers(self, order: Order, quote: Tick | None) -> bool:
+    def triggers(self, order: Order, quote: Tick | None) -> bool:
         buy = order.side is OrderSide.BUY
         price = watched(quote, not buy, self.trigger_by)
         if not price or order.trigger_raw is None:
             return False
         return price >= order.trigger_raw if buy else price <= order.trigger_raw
 
-    def _execution(self, order: Order, quote: Tick | None, ts: int) -> Executed | None:
+    def price(self, order: Order, quote: Tick | None) -> tuple[int, PriceSource] | None:
+        """What an order that has no trigger to wait for would fill at now; None where it would rest."""
         met = touch(quote, order.side)
-        if quote is None or met is None:
+        if met is None:
             return None
         price, source = met
         sign = order.side.sign
@@ -109,6 +110,13 @@ class Venue:
         price = max(price + sign * self._slippage_raw(order.instrument), 1)
         if order.limit_raw is not None and sign * (price - order.limit_raw) >= 0:
             price, source = order.limit_raw, PriceSource.LIMIT
+        return price, source
+
+    def _execution(self, order: Order, quote: Tick | None, ts: int) -> Executed | None:
+        met = self.price(order, quote)
+        if quote is None or met is None:
+            return None
+        price, source = met
         quantity = self._take(order, quote)
         if not quantity:
             return None

@@ -55,6 +55,7 @@ ORDER: Shape = {
     "product": Field("text", "INTRADAY unless named.", choices=tuple(Product)),
     "tag": Field("text", "Your own word for it, of at most 200 characters."),
     "client_order_id": Field("text", "1 to 30 letters and digits; sent again, it answers again and sends nothing."),
+    "slice": Field("bool", "Above the freeze quantity: sent in up to 10 orders, in place of being refused."),
 }
 PRICE: Shape = {
     "symbol": _SYMBOL,
@@ -75,6 +76,7 @@ RESUME: Shape = {}
 _STRATEGY: Shape = {"strategy": Field("text", "Whose it is.")}
 ATTACHED: Mapping[str, Shape] = {
     "submit": {**ORDER, **_STRATEGY, "side": Field("text", "Which side.", required=True, choices=("BUY", "SELL"))},
+    "preview": {**ORDER, **_STRATEGY, "side": Field("text", "Which side.", required=True, choices=("BUY", "SELL"))},
     "modify": {
         **CANCEL,
         "quantity": Field("quantity", "The whole."),
@@ -88,9 +90,11 @@ ATTACHED: Mapping[str, Shape] = {
     "set_trailing_stop": {"symbol": _SYMBOL, "amount": Field("price", ""), "pct": Field("price", ""), **_STRATEGY},
     "close_position": {"symbol": _SYMBOL, "quantity": Field("quantity", "")},
     "flatten": FLATTEN,
+    "settle": {"symbol": _SYMBOL, "price": Field("price", "", required=True)},
     "halt": HALT,
     "resume": RESUME,
     "transfer": {"amount": Field("price", "", required=True)},
+    "why": CANCEL,
     "update": PRICE,
     "register": {"instrument": Field("text", "", required=True)},
     "shutdown": {"force": Field("bool", "")},

@@ -37,12 +37,14 @@ from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
 from livetrade.outbox import changed_orders
+from livetrade.preview import Preview
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.snapshot import headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
 from livetrade.usercode import Callbacks, UserThread, guarded
+from livetrade.why import Why
 
 T = TypeVar("T")
 
@@ -51,6 +53,7 @@ FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
+WHY_SECONDS = 120.0
 OVERDUE_LOOKS = 32
 """Regular looks (8 s) after which a command without an answer is told as not confirmed."""
 LOST = "Connection lost"
@@ -244,7 +247,7 @@ class AttachedEngine(Surface):
 
     def _look_up(self, key: str, pending: Pending) -> None:
         """Asks what became of a command; what only asks is asked again."""
-        if pending.command in ("ticks", "barrier", "register"):
+        if pending.command in ("ticks", "barrier", "register", "preview", "why"):
             self._link.say(key, pending.command, pending.body)
         else:
             self._link.say(key, "lookup", {})
@@ -276,7 +279,7 @@ class AttachedEngine(Surface):
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def settle(self, key: str, answer: dict[str, Any]) -> None:
+    def answered(self, key: str, answer: dict[str, Any]) -> None:
         pending = self._pending.get(key)
         if pending is None:
             return
@@ -307,7 +310,7 @@ class AttachedEngine(Surface):
 
     def _never_came(self, pending: Pending) -> None:
         """The desk does not know of it. It has not arrived, or the desk was another process then."""
-        order = self.account.orders.get(pending.body.get("client_order_id") or "")
+        order = self.account.order(pending.body.get("client_order_id"))
         if order is not None:
             self._give_up(pending, f"{NOT_CONFIRMED}: {order.client_order_id} is {order.status}", order)
         elif pending.command == "submit" or not pending.looks:
@@ -358,6 +361,18 @@ class AttachedEngine(Surface):
         self._go(handle, name, body)
         return handle
 
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        """The desk has the account with its rules; here they are known by name only."""
+        _, body = words_of(command, command.instrument)
+        given = {name: value for name, value in body.items() if value not in (None, "")}
+        answer = self._ask("preview", given).result(ASK_SECONDS)
+        return record_from(Preview, answer["preview"], {})
+
+    def _why(self, order_id: str) -> Why | None:
+        """The desk has the events."""
+        answer = self._ask("why", {"client_order_id": order_id}).result(WHY_SECONDS)
+        return None if answer["why"] is None else record_from(Why, answer["why"], {})
+
     def _new_id(self) -> str:
         """Ordered by time, as the engine's own are; known here before the desk hears of the order."""
         return base36(self._now_ns(), 12) + base36(random.SystemRandom().randrange(36**6), 6)
@@ -374,7 +389,7 @@ class AttachedEngine(Surface):
         """Follows the orders that have been heard of; of others, sent a moment ago, that is still to come."""
         for follower in list(self._followers):
             handle, following, status, deadline = follower
-            if handle.client_order_id in self.account.orders or handle.done():
+            if self.account.ids_of(handle.client_order_id) or handle.done():
                 self._followers.remove(follower)
                 self._answers.follow(following, handle.client_order_id, status, deadline)
 

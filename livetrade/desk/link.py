@@ -44,7 +44,7 @@ class Ends(Protocol):
     def take(self, message: dict[str, Any] | bytes) -> None:
         """One message of the stream."""
 
-    def settle(self, key: str, answer: dict[str, Any]) -> None:
+    def answered(self, key: str, answer: dict[str, Any]) -> None:
         """An answer came."""
 
     def after(self) -> int:
@@ -228,7 +228,7 @@ class Link:
         if isinstance(message, bytes):
             self._ends.take(message)
         elif message["type"] == "answer":
-            self._ends.settle(message["key"], message)
+            self._ends.answered(message["key"], message)
         elif message["type"] == "hello":
             if not self._ends.hello(message):
                 raise DeskError("the desk keeps another account now; what was known is forgotten")

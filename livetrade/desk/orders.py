@@ -23,6 +23,7 @@ from livetrade.encoding import instrument_of
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import EngineClosedError, LiveTradeError, OrderError, PriceError
 from livetrade.handle import Handle
+from livetrade.preview import Preview
 from livetrade.surface import NOT_CONFIRMED, OrderResult
 
 REMEMBERED = 10_000
@@ -93,6 +94,12 @@ class Orders:
             result = OrderResult(False, f"{NOT_CONFIRMED}: no answer yet; do not send it again", None)
         _note(name, body, origin, result)
         return result
+
+    def preview(self, body: Mapping[str, Any]) -> Preview:
+        """What an order would do. Raises `LiveTradeError` for wrong use."""
+        terms = dict(body)
+        with acting_as(terms.pop("strategy", MANUAL), None):
+            return self._engine.preview(**terms)
 
     # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -228,6 +228,13 @@ class AttachedLine(Line):
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
+            case "preview":
+                seen = self.server.orders.preview(bodies.checked(body, bodies.ATTACHED[name]))
+                self._confirm(key, preview=plain_record(seen))
+            case "why":
+                order_id = bodies.checked(body, bodies.ATTACHED[name])["client_order_id"]
+                told = await asyncio.to_thread(self.server.engine._why, order_id)
+                self._confirm(key, why=None if told is None else plain_record(told))
             case "update":
                 self.server.orders.post_price(bodies.checked(body, bodies.ATTACHED[name]))
             case "register":

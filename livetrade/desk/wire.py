@@ -67,6 +67,7 @@ def _order(command: ev.SubmitOrder, _: object) -> dict[str, Any]:
         "tag": command.tag,
         "client_order_id": command.client_order_id,
         "strategy": command.strategy,
+        **({"slice": True} if command.sliced else {}),
         **exits,
     }
 
@@ -113,6 +114,7 @@ _WORDS: dict[type, tuple[str, Callable[[Any, Any], dict[str, Any]]]] = {
     ev.CancelOrder: ("cancel", lambda c, _: {"client_order_id": c.client_order_id}),
     ev.CancelAll: ("cancel_all", lambda c, _: {"symbol": c.symbol, "strategy": c.strategy}),
     ev.ClosePosition: ("close_position", lambda c, i: {"symbol": c.symbol, "quantity": _size(i, c.quantity_raw)}),
+    ev.Settle: ("settle", lambda c, i: {"symbol": c.symbol, "price": _price(i, c.price_raw)}),
     ev.Flatten: ("flatten", lambda c, _: {"symbol": c.symbol}),
     ev.Halt: ("halt", lambda c, _: {"reason": c.reason}),
     ev.Resume: ("resume", lambda _, __: {}),

@@ -1,11 +1,11 @@
 """What an engine asks of a journal, and the one that keeps events as long as the process lives."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from livetrade.core.events import Event
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
-from livetrade.journal.rows import Step, packed_steps
+from livetrade.journal.rows import Step, events_in, packed_steps
 
 Job = Callable[[], None]
 
@@ -50,6 +50,10 @@ class Journal:
         earlier. From any thread."""
         raise NotImplementedError
 
+    def past(self) -> Iterator[Event]:
+        """All that is safe, from the first on. From any thread."""
+        return events_in(self.batches(0))
+
     def record(self, quotes: list[Tick]) -> None:
         """Takes the ticks since the last call. They are written before the events that are appended after them."""
 
@@ -86,6 +90,9 @@ class MemoryJournal(Journal):
     def append(self, events: Sequence[Event], durable: Job) -> None:
         self.events += events
         durable()
+
+    def past(self) -> Iterator[Event]:
+        return iter(self.events[:])
 
     def batches(self, after: int) -> Generator[bytes, None, None]:
         for start in range(after, len(self.events), BATCH):

@@ -12,7 +12,7 @@ import json
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from livetrade.core import events as ev
 from livetrade.core.records import record
@@ -35,6 +35,15 @@ class Step:
 def packed_steps(steps: Sequence[Step], first: int) -> bytes:
     batch = [[step.ticks, [plain(event) for event in step.events]] for step in steps]
     return encoded([VERSION, first, batch])
+
+
+def events_in(batches: Iterable[bytes]) -> Iterator[ev.Event]:
+    """The events of batches that follow each other from the first on."""
+    decoder = Decoder()
+    for data in batches:
+        _, first, _ = json.loads(data)
+        for step in unpacked_steps(data, first, decoder):
+            yield from step.events
 
 
 def unpacked_steps(data: bytes, first: int, decoder: Decoder) -> Iterator[Step]:

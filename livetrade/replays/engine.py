@@ -15,6 +15,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
 from livetrade.errors import EngineClosedError, OrderError
 from livetrade.handle import Handle
+from livetrade.preview import Preview, preview_of
 from livetrade.reads import view_of
 from livetrade.replays.driver import Driver, Nap
 from livetrade.replays.source import Log, Recording
@@ -22,6 +23,7 @@ from livetrade.replays.stream import ReplayStream
 from livetrade.replays.tasks import ReplayHandle, ReplayOrderHandle
 from livetrade.surface import OrderHandle, OrderResult, Surface
 from livetrade.terms import EXITS, duration, exit_kind
+from livetrade.why import Why, why_of
 
 T = TypeVar("T")
 
@@ -105,6 +107,12 @@ class ReplayEngine(Surface):
         """Calls `callback(order)` after each change of an order. Usable as a decorator."""
         self._driver.on_order.add(callback)
         return callback
+
+    def _preview(self, command: ev.SubmitOrder) -> Preview:
+        return preview_of(self.account, command, self.account.ts)
+
+    def _why(self, order_id: str) -> Why | None:
+        return why_of(self._driver.journal.past(), order_id)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -12,6 +12,7 @@ from livetrade.journal import MemoryJournal
 from livetrade.reads import Reads
 from livetrade.replays.engine import ReplayEngine
 from livetrade.replays.what_if import WhatIf, compared, parted
+from livetrade.why import Why
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +45,9 @@ class ReplayResult(Reads):
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._engine._read_ticks(symbol)
+
+    def _why(self, order_id: str) -> Why | None:
+        return self._engine._why(order_id)
 
     def _instrument(self, symbol: str) -> Instrument:
         return self._engine._instrument(symbol)

@@ -16,10 +16,11 @@ from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed
 from livetrade.context import current_strategy
 from livetrade.core.account import Account, Margin
-from livetrade.core.fees import DEFAULT_FEES, Fees
+from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
+from livetrade.core.schedules import Fees
 from livetrade.errors import OrderError, StrategyError
 from livetrade.options import check_parts, check_rules, zone_named
 from livetrade.registry import levels_outside

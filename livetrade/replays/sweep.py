@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from livetrade.adapters.paper import PaperBroker
 from livetrade.adapters.recorded import RecordedFeed
-from livetrade.core.fees import DEFAULT_FEES, Fees
+from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number
+from livetrade.core.schedules import Fees
 from livetrade.errors import LiveTradeError, OrderError, StrategyError
 from livetrade.replays.run import Strategy, check_strategy, feed_of, own_params, replay
 from livetrade.replays.sharing import share, shared

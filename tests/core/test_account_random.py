@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from livetrade.audit import audit_of
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import PercentFee
@@ -221,14 +222,12 @@ class Session:
             11: self._modify,
             12: self._cancel,
             13: self._exit,
+            14: self._closing,
             18: self._report,
             19: self._report,
         }
         if kind in makers:
             return makers[kind](item, which, move, size)
-        if kind == 14:
-            symbol = (None, item.symbol)[size % 2]
-            return ev.Flatten(ts, symbol) if which < 2 else ev.ClosePosition(ts, symbol, size if which > 4 else None)
         if kind == 15:
             return ev.Halt(ts, "now") if which < 3 else ev.Resume(ts)
         if kind == 16 and which > 5:
@@ -319,6 +318,12 @@ class Session:
     def _cancel(self, item: Instrument, which: int, move: int, size: int) -> ev.CancelOrder:
         return ev.CancelOrder(self.desk.ts, self._pick(size))
 
+    def _closing(self, item: Instrument, which: int, move: int, size: int) -> ev.Input:
+        ts, symbol = self.desk.ts, (None, item.symbol)[size % 2]
+        if which == 3:
+            return ev.Settle(ts, GOLD.symbol, max(0, self.bids[GOLD.symbol] * (size - 3) // 10))
+        return ev.Flatten(ts, symbol) if which < 2 else ev.ClosePosition(ts, symbol, size if which > 4 else None)
+
     def _exit(self, item: Instrument, which: int, move: int, size: int) -> ev.SetExit:
         term = self._term(item, size, move, size) if move > -6 else ExitTerm(list(ExitKind)[size % 3])
         return ev.SetExit(self.desk.ts, item.symbol, STRATEGIES[which // 2 % 2], term)
@@ -357,6 +362,7 @@ def check_replicas(session: Session) -> None:
     for event in desk.events:
         other.apply(event)
     same_state(other, folded)
+    assert audit_of(desk.account).rows == (), audit_of(desk.account).verdict
 
 
 @given(terms=TERMS, steps=st.lists(STEP, min_size=10, max_size=80))

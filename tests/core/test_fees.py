@@ -7,19 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livetrade.core.fees import (
-    DEFAULT_FEES,
-    FeeSchedule,
-    FlatFee,
-    NoFees,
-    PercentFee,
-    charge,
-    described,
-    schedule_of,
-)
+from livetrade.core.fees import DEFAULT_FEES, FlatFee, NoFees, PercentFee, described, schedule_of
 from livetrade.core.kinds import OrderSide
 from livetrade.core.numbers import money_raw
 from livetrade.core.records import replaced
+from livetrade.core.schedules import FeeSchedule, charge
 from livetrade.core.values import Fill
 from livetrade.errors import OrderError
 from tests.core.kit import COIN, a_fill

@@ -70,13 +70,13 @@ def run(seed: int, count: int) -> None:
         assert Fraction(ledger.cash_raw, MONEY_ONE) == oracle.cash
         assert Fraction(ledger.fees_raw, MONEY_ONE) == oracle.fees
         mark = 2 * fill.price_raw + 1
-        unrealized = book.market_value_raw(mark) - book.cost_raw
+        unrealized = book.market_value_raw(mark) - book.paid_raw
         identity = ledger.put_in_raw + ledger.realized_raw + unrealized - ledger.fees_raw
-        rest = ledger.cost_raw - book.cost_raw
+        rest = ledger.cost_raw - book.paid_raw
         assert ledger.cash_raw + book.market_value_raw(mark) + rest == identity
         if not book.quantity_raw:
             assert (book.cost_raw, book.margin_raw) == (0, 0)
-    assert ledger.cost_raw == sum(book.cost_raw for book in ledger.books.values())
+    assert ledger.cost_raw == sum(book.paid_raw for book in ledger.books.values())
     assert ledger.margin_raw == sum(book.margin_raw for book in ledger.books.values())
     flatten(ledger)
 
