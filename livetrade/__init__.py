@@ -22,6 +22,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
+    BrokerError,
     DeskError,
     EngineClosedError,
     FeedError,
@@ -40,6 +41,7 @@ from livetrade.surface import OrderResult
 from livetrade.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from livetrade.adapters.fyers.broker import FyersBroker
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedEngine",
     "Bar",
+    "BrokerError",
     "DEFAULT_FEES",
     "DeskError",
     "EngineClosedError",
@@ -58,6 +61,7 @@ __all__ = [
     "FileJournal",
     "Fill",
     "FlatFee",
+    "FyersBroker",
     "FyersFeed",
     "Instrument",
     "JournalError",
@@ -99,6 +103,7 @@ __all__ = [
 _LATER = {
     "AttachedEngine": "livetrade.desk.client",
     "FileJournal": "livetrade.journal.file",
+    "FyersBroker": "livetrade.adapters.fyers.broker",
     "FyersFeed": "livetrade.adapters.fyers.feed",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, tzinfo
@@ -22,22 +22,22 @@ from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
 from livetrade.clock import Clock
-from livetrade.columns import View
+from livetrade.columns import Exact, View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState, OrderStatus
+from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
-from livetrade.errors import EngineClosedError
+from livetrade.errors import BrokerError, EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
 from livetrade.lockstep import LockStep
-from livetrade.lookup import look_up
+from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
     changed_rules,
@@ -53,9 +53,19 @@ from livetrade.options import (
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
-from livetrade.ports import Broker, Feed
+from livetrade.ports import Broker, Feed, Statement
 from livetrade.readers import Reader
 from livetrade.reads import view_of
+from livetrade.reconciling import (
+    RECONCILE,
+    Compared,
+    blocks,
+    broker_orders_frame,
+    compared,
+    is_ours,
+    reconciled_frame,
+)
+from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
 from livetrade.snapshot import Meter, headline, panel_snapshot
 from livetrade.stream import LivePriceStream
@@ -65,6 +75,8 @@ from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from livetrade.recorder import Recording
 
 T = TypeVar("T")
@@ -75,6 +87,9 @@ HELD_UP = 100
 """Beats (5 s) that a tick waits for user code before that is named in the log."""
 RECORDING_SECONDS = 10.0
 """How long an engine's end waits for recordings to be closed."""
+BROKER_SECONDS = 30.0
+SECOND_LOOKS = (0.3, 1.0)
+"""Seconds until a broker is asked again whose fills are not ours: a report may be on its way."""
 RECORD_EVERY = 5
 """Ticks are handed to the journal on every fifth beat, and with every event."""
 
@@ -169,7 +184,7 @@ class LiveTradingEngine(Surface):
         self._tasks: list[asyncio.Task[None]] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._held_up = 0
-        self._requests: deque[ev.Request] = deque()
+        self._requests = RequestQueue()
         callbacks = self._on_fill, self._on_order
         requests = None if self._broker.venue else self._requests
         self._outbox = Outbox(self.account, self._journal, self._answers, callbacks, self._take_now, requests)
@@ -241,7 +256,9 @@ class LiveTradingEngine(Surface):
         if account.opened is None:
             self._publish(account.open(ts, self._cash_raw, self._currency, self._timezone))
         self._publish(account.start_session(ts, __version__, self.mode, self._notes))
-        self._publish(account.handle(ev.Wake(ts)))
+        if not self._broker.venue and account.orders:
+            self._take_now(ASKING)
+        self._publish(account.handle(ev.Wake(account.ts)))
         for quote in self._opening_quotes:
             quote.received_ns = account.ts
             self._take_tick(quote)
@@ -271,16 +288,16 @@ class LiveTradingEngine(Surface):
 
     async def _run_broker(self) -> None:
         try:
-            await look_up(self._broker, self.account, self._take_report, self._requests.append)
-            await self._broker.run(self._take_requests, self._take_report)
+            unsettled = await look_up(self._broker, self.account, self._take_news, self._requests.append)
+            await self._broker.run(self._requests, partial(self._take_broker_news, unsettled))
         except Exception as error:  # noqa: BLE001  a task's edge: whatever it is, the engine lives on
             _log.exception("the broker of engine %s failed", self.name)
             self._take(ev.Halt(self.now_ns(), f"the broker connection failed: {error}"))
 
-    def _take_requests(self) -> Sequence[ev.Request]:
-        taken = list(self._requests)
-        self._requests.clear()
-        return taken
+    def _take_broker_news(self, unsettled: Unsettled, news: ev.News) -> None:
+        self._take_news(news)
+        if not isinstance(news, ev.BrokerPosition | ev.BlockOpening):
+            unsettled.heard(news.client_order_id)
 
     def now_ns(self) -> int:
         """The engine's clock. On a recording it is the recording's time, and stands still between its ticks."""
@@ -342,12 +359,12 @@ class LiveTradingEngine(Surface):
             self._after_batch()
         return events
 
-    def _take_now(self, message: ev.BlockOpening | ev.Report) -> None:
+    def _take_now(self, message: ev.News) -> None:
         self._take(replaced(message, ts=self.now_ns()))
 
-    def _take_report(self, report: ev.Report) -> None:
+    def _take_news(self, news: ev.News) -> None:
         try:
-            self._take_now(report)
+            self._take_now(news)
         except Exception as error:  # noqa: BLE001  one report costs itself, never the connection to the broker
             self._fault(error)
 
@@ -590,6 +607,56 @@ class LiveTradingEngine(Surface):
             recording.stop()
         return recording
 
+    # ── the broker's books ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def broker_orders(self, *, exact: Exact = False) -> "pd.DataFrame":
+        """Every order in the broker's book of today, indexed by `venue_order_id`; `foreign` marks those that were not
+        placed under an id of ours. They are shown, and never booked. Raises `BrokerError`, `EngineClosedError`."""
+        rows = self._ask_broker().orders or ()
+        foreign, view = self._read(lambda account: ([not is_ours(account, row) for row in rows], view_of(account)))
+        return broker_orders_frame(rows, foreign, view, exact=exact)
+
+    def reconcile(self, accept: bool = False, *, exact: Exact = False) -> "pd.DataFrame":
+        """What the broker filled under our ids, beside what the books hold: symbol, product, ours, broker, difference.
+
+        A difference blocks opening orders of its symbol. accept: go on with the differences as they are; they are kept
+        in the journal, and block no more. The books stay as they are. Raises `BrokerError`, `EngineClosedError`.
+        """
+        found = self._compare_with_broker()
+        for wait in SECOND_LOOKS:
+            if not any(each.difference_raw for each in found):
+                break
+            self._closed.wait(wait)
+            found = self._compare_with_broker()
+        view = self._read(lambda account: self._settle_differences(account, found, accept=accept))
+        return reconciled_frame(found, view, exact=exact)
+
+    def _compare_with_broker(self) -> list[Compared]:
+        statement = self._ask_broker()
+        return self._read(lambda account: _found(account, statement, self._broker))
+
+    def _ask_broker(self) -> Statement:
+        if self._closing:
+            raise EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
+        asked = asyncio.run_coroutine_threadsafe(self._broker.statement(()), self._loop)
+        try:
+            return asked.result(BROKER_SECONDS)
+        except TimeoutError:
+            asked.cancel()
+            failure = f"the broker did not answer within {BROKER_SECONDS:g} s"
+        except Exception as error:  # noqa: BLE001  a port's edge
+            failure = f"the broker cannot be asked: {error}"
+        raise BrokerError(failure)
+
+    def _settle_differences(self, account: Account, found: Sequence[Compared], *, accept: bool) -> View:
+        if accept:
+            for each in found:
+                self._take(ev.DifferenceAccepted(self.now_ns(), each.symbol, each.product, each.difference_raw))
+        told = blocks(account, found)
+        for symbol in {each.symbol for each in found}:
+            self._take(ev.BlockOpening(self.now_ns(), RECONCILE, told.get(symbol, ""), symbol=symbol))
+        return view_of(account)
+
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -823,6 +890,16 @@ class FeedSink:
 
     async def idle(self) -> None:
         await self._engine.idle()
+
+
+def _found(account: Account, statement: Statement, broker: Broker) -> list[Compared]:
+    """A simulated venue fills nothing that the account does not know."""
+    if broker.venue is None:
+        return compared(account, statement)
+    held: dict[tuple[str, Product], int] = {}
+    for book in account.ledger.books.values():
+        held[book.symbol, book.product] = held.get((book.symbol, book.product), 0) + book.quantity_raw
+    return compared(account, Statement({}, held))
 
 
 def _quotes(account: Account) -> list[Tick]:

@@ -7,6 +7,7 @@
     ├── OrderPendingError       `OrderResult.raise_if_failed()`: the outcome is not known yet; do not send it again
     ├── EngineClosedError       a command to a closed engine
     ├── FeedError               a source of ticks that cannot be read or reached
+    ├── BrokerError             a broker that cannot be asked; what is known of its books would be old
     ├── JournalError            a journal that cannot be opened or does not fit
     ├── DeskError               a desk that cannot be started or reached; what is known of it would be old
     └── LedgerError             the books do not add up: a defect in livetrade, never in your code
@@ -32,6 +33,10 @@ class PriceError(OrderError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class BrokerError(LiveTradeError):
+    """A broker that does not answer, or refuses to tell what is in its books."""
 
 
 class OrderRefusedError(LiveTradeError):

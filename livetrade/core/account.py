@@ -296,11 +296,23 @@ class Account(Protecting):
             self._emit(change)
 
     def _on_block(self, message: ev.BlockOpening) -> None:
-        self._blocks.pop(message.by, None)
+        was_asked = self.is_asked
+        self._blocks.pop((message.by, message.symbol), None)
         if message.reason:
-            self._blocks[message.by] = message.reason
+            self._blocks[message.by, message.symbol] = message.reason
+        if was_asked and not self.is_asked:
+            self._touched.update(self.markets)  # what waited to be closed may be now
         if message.alarm:
             self._alarm(message.by, message.alarm)
+
+    def _on_broker_position(self, message: ev.BrokerPosition) -> None:
+        market = self.markets.get(message.symbol)
+        if market is not None:
+            self._compare_with_broker(market, message.product, message.quantity_raw)
+
+    def _on_accepted_difference(self, command: ev.DifferenceAccepted) -> None:
+        if self.accepted.get((command.symbol, command.product), 0) != command.difference_raw:
+            self._emit(command)
 
     def _on_end_session(self, _: ev.EndSession) -> None:
         self._note_marks()
@@ -370,10 +382,12 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.Halt: Account._on_halt,
     ev.Resume: Account._on_resume,
     ev.Transfer: Account._on_transfer,
+    ev.DifferenceAccepted: Account._on_accepted_difference,
     ev.Wake: Account._on_wake,
     ev.ClockJumped: Account._on_jump,
     ev.QuoteLost: Account._on_quote_lost,
     ev.BlockOpening: Account._on_block,
+    ev.BrokerPosition: Account._on_broker_position,
     ev.EndSession: Account._on_end_session,
     ev.FeedChanged: Account._on_feed,
     ev.Accepted: Account._on_report,

@@ -9,7 +9,7 @@ from typing import Any
 
 from livetrade.core.exits import entry_price, reached
 from livetrade.core.fees import Fees, FeeSchedule, charge
-from livetrade.core.kinds import OrderSide, PriceSource
+from livetrade.core.kinds import OrderSide, PriceSource, Product
 from livetrade.core.limits import Approved, Denied, Limits, Situation, approve, balance_denied, reckoned_at
 from livetrade.core.numbers import money, money_raw
 from livetrade.core.quotes import touch
@@ -17,13 +17,26 @@ from livetrade.core.records import replaced
 from livetrade.core.state import SECOND_NS, Market, State
 from livetrade.core.values import Fill, Order
 
+ASKED = "broker"
+"""Who blocks opening while the broker is asked what became of earlier orders. What it holds is not known until then:
+nothing is closed either, for it may be gone."""
 MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole `Account`
 
 
 class Approving(State):
     """A state that can say whether an order may be sent."""
 
-    __slots__ = ("_blocks", "_margin", "_stale_before_ns", "_stale_reason", "fees", "limits", "trigger_by", "ts")
+    __slots__ = (
+        "_blocks",
+        "_elsewhere",
+        "_margin",
+        "_stale_before_ns",
+        "_stale_reason",
+        "fees",
+        "limits",
+        "trigger_by",
+        "ts",
+    )
 
     def __init__(
         self,
@@ -39,13 +52,14 @@ class Approving(State):
         self.trigger_by = trigger_by
         self.fees = fees
         self._margin = margin
-        self._blocks: dict[str, str] = {}
+        self._blocks: dict[tuple[str, str], str] = {}
+        self._elsewhere: dict[tuple[str, Product], int] = {}  # by how much the broker's own book differs from ours
         self._stale_before_ns = 0
         self._stale_reason = ""
 
     def _approve(self, order: Order, market: Market, instead_of: Order | None = None) -> Approved | Denied:
         """`instead_of` is the working order that this one would replace."""
-        reason = self._through_market(order, market)
+        reason = self._through_market(order, market) or self._still_asked(order)
         if reason:
             return Denied(order, reason)
         verdict = approve(order, self.limits, self._situation(order, market, instead_of))
@@ -77,7 +91,7 @@ class Approving(State):
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
         return Situation(
             halted=self.halted,
-            blocked=next(iter(self._blocks.values()), None),
+            blocked=next((why for (_, symbol), why in self._blocks.items() if symbol in ("", order.symbol)), None),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -92,14 +106,33 @@ class Approving(State):
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
         """What an order's own book lets it close: the position less what already works to reduce it."""
         book = self.ledger.books.get(order.book_key)
-        if book is None:
+        if book is None or self.is_asked:
             return 0
-        working = sum(
-            other.working_raw
-            for other in market.working.values()
-            if other.side is order.side and other.book_key == order.book_key and other is not instead_of
-        )
-        return max(0, book.closes(order.side) - working)
+        rivals = [o for o in market.working.values() if o.side is order.side and o is not instead_of]
+        working = sum(other.working_raw for other in rivals if other.book_key == order.book_key)
+        closable = max(0, book.closes(order.side) - working)
+        if not self._gone(order.symbol, order.product, order.side):
+            return closable
+        closing = sum(other.working_raw - min(other.opening_raw, other.working_raw) for other in rivals)
+        return min(closable, max(0, self._left_at_broker(market, order.product, order.side) - closing))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the broker is being asked what became of earlier orders."""
+        return (ASKED, "") in self._blocks
+
+    def _still_asked(self, order: Order) -> str | None:
+        book = self.ledger.books.get(order.book_key)
+        return self._blocks[ASKED, ""] if self.is_asked and book is not None and book.closes(order.side) else None
+
+    def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
+        """How much of what an order on this side would close was closed elsewhere."""
+        return max(0, self._elsewhere.get((symbol, product), 0) * side.sign)
+
+    def _left_at_broker(self, market: Market, product: Product, side: OrderSide) -> int:
+        """What the broker's own book lets an order on this side close, over the books of all strategies."""
+        held = sum(book.closes(side) for book in market.books if book.product is product)
+        return max(0, held - self._gone(market.instrument.symbol, product, side))
 
     def _stale(self, market: Market) -> str | None:
         quote = market.quote

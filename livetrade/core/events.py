@@ -130,14 +130,26 @@ class QuoteLost:
 
 @record
 class BlockOpening:
-    """While there is a `reason`, opening orders are refused with it; an empty one lifts the block. `by` names who
-    blocks: each has one block of its own. What the machine can do now is no part of the account's past, so this is no
-    event; the `alarm` that it raises is one."""
+    """While there is a `reason`, opening orders (of one `symbol`, where it is given) are refused with it; an empty one
+    lifts the block. `by` names who blocks: each has one block of its own for each symbol, and one for all. What the
+    machine can do now is no part of the account's past, so this is no event; the `alarm` that it raises is one."""
 
     ts: int
     by: str
     reason: str = ""
     alarm: str = ""
+    symbol: str = ""
+
+
+@record
+class BrokerPosition:
+    """What the broker's own book holds of a symbol and product, whoever bought it. Told when every execution of ours
+    that it counts has been reported. No event: a broker tells it again, and only what follows from it is decided."""
+
+    ts: int
+    symbol: str
+    product: Product
+    quantity_raw: int
 
 
 @record
@@ -190,19 +202,24 @@ class Accepted:
 
 @record
 class Rejected:
-    """`sent`: False where the order never left, and the venue said nothing of it."""
+    """`sent`: False where the order never left, and the venue said nothing of it. `filled_raw`: see `Canceled`."""
 
     ts: int
     client_order_id: str
     reason: str
     sent: bool = True
+    filled_raw: int | None = None
 
 
 @record
 class Canceled:
+    """The order's end. `filled_raw`: how much of it had filled then, by all that the venue knows; executions that were
+    not reported yet are waited for. None from a venue that reports them all before it."""
+
     ts: int
     client_order_id: str
     reason: str = ""
+    filled_raw: int | None = None
 
 
 @record
@@ -210,6 +227,7 @@ class Expired:
     ts: int
     client_order_id: str
     reason: str = ""
+    filled_raw: int | None = None
 
 
 @record
@@ -431,6 +449,17 @@ class ClosePending:
 
 
 @record
+class DifferenceAccepted:
+    """Somebody knows that the broker's fills under our ids differ by so much from the books (by nothing again: 0), and
+    goes on with it. A command too."""
+
+    ts: int
+    symbol: str
+    product: Product
+    difference_raw: int
+
+
+@record
 class Halted:
     ts: int
     reason: str
@@ -452,11 +481,23 @@ class EquityPoint:
 
 
 Command = (
-    SubmitOrder | ModifyOrder | CancelOrder | CancelAll | SetExit | ClosePosition | Flatten | Halt | Resume | Transfer
+    SubmitOrder
+    | ModifyOrder
+    | CancelOrder
+    | CancelAll
+    | SetExit
+    | ClosePosition
+    | Flatten
+    | Halt
+    | Resume
+    | Transfer
+    | DifferenceAccepted
 )
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
-Input = Tick | Command | Report | Wake | ClockJumped | QuoteLost | BlockOpening | EndSession | FeedChanged
+News = Report | BrokerPosition | BlockOpening
+"""What a broker may tell: of orders, of its own book, and that for now nothing should be opened."""
+Input = Tick | Command | News | Wake | ClockJumped | QuoteLost | EndSession | FeedChanged
 Event = (
     AccountOpened
     | SessionStarted
@@ -487,6 +528,7 @@ Event = (
     | FeedChanged
     | Alarm
     | ClosePending
+    | DifferenceAccepted
     | Halted
     | Resumed
     | EquityPoint

@@ -99,6 +99,10 @@ class Order:
     """The last modification asked: it may be confirmed after it seemed to be turned down."""
     confirmed: tuple[Terms, ...] = ()
     """The terms of each modification that was confirmed; a confirmation counts once."""
+    ending: OrderStatus | None = None
+    """What the venue said ended it, while executions from before that are still to come."""
+    ends_at_raw: int = 0
+    """How much will have filled when they have come."""
 
     @property
     def symbol(self) -> str:
@@ -128,6 +132,8 @@ class Order:
     @property
     def working_raw(self) -> int:
         """The most that may still fill, a modification that is on its way included."""
+        if self.ending is not None:
+            return self.ends_at_raw - self.filled_raw
         changed = self.pending.quantity_raw if self.pending else 0
         return max(self.quantity_raw, changed) - self.filled_raw
 
