@@ -50,6 +50,7 @@ from livetrade.options import (
     fees_for,
     journal_for,
     limits_for,
+    opening_cash,
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
@@ -99,7 +100,8 @@ _log = logging.getLogger("livetrade")
 class LiveTradingEngine(Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
-    cash: the opening cash; an account that goes on from its journal needs none. stream: a `LivePriceStream` that you
+    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
+    says may be spent. stream: a `LivePriceStream` that you
     post to, made here when left out. feed: what fills the stream (`SimulatedFeed`, `RecordedFeed`, ...). broker:
     `PaperBroker()` unless named. journal: a path (or a `FileJournal`) where everything is kept, and from where the next
     engine goes on; in memory unless named. fees, limits: see `DEFAULT_FEES`, `Limits`; left out, an account that goes
@@ -142,6 +144,7 @@ class LiveTradingEngine(Surface):
         self._zone, self._timezone, self._currency = zone_named(timezone), timezone, currency
         self._broker = broker if broker is not None else PaperBroker()
         self._journal = journal_for(self._broker, journal, name)
+        cash = opening_cash(cash, self._broker, self._journal)
         check_money(cash, self._journal)
         self._feed = feed
         venue = self._broker.venue

@@ -115,6 +115,14 @@ class Requests(Protocol):
 
 
 @runtime_checkable
+class Funded(Protocol):
+    """A broker that tells what may be spent: the opening cash of an account that begins with it."""
+
+    def opening_cash(self) -> Decimal:
+        """Asked once, on the thread that makes the engine."""
+
+
+@runtime_checkable
 class Broker(Protocol):
     """What executes orders.
 

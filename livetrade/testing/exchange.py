@@ -205,6 +205,9 @@ class Exchange:
             found[key] = found.get(key, 0) + trade.order.side * trade.quantity
         return found
 
+    def last(self, symbol: str) -> Decimal:
+        return self._listings[symbol].last
+
     def realized(self) -> Decimal:
         """What the trades have made, with what is open valued at its last price."""
         total = Decimal(0)

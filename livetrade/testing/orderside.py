@@ -78,6 +78,10 @@ class OrderSide:
         """What all trades have made, open positions at their last prices; no charges."""
         return self._look(self._exchange.realized)
 
+    def last(self, symbol: str) -> Decimal:
+        """The last price of a symbol."""
+        return self._look(lambda: self._exchange.last(symbol))
+
     @property
     def submissions(self) -> dict[str, int]:
         """How often each tag was submitted."""
@@ -87,6 +91,11 @@ class OrderSide:
     def calls(self) -> list[tuple[str, float]]:
         """What was called (place, modify, cancel, exit, orders, tradebook, ...), and when in epoch seconds."""
         return self._look(lambda: list(self._calls.calls))
+
+    @property
+    def sockets(self) -> int:
+        """How many order sockets there are now."""
+        return len(self._sockets)
 
     @property
     def throttled(self) -> int:

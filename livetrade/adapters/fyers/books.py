@@ -40,13 +40,6 @@ class Books:
             net[symbol, Product.CNC] = net.get((symbol, Product.CNC), 0) + quantity
         return net
 
-    async def funds(self) -> Decimal:
-        """What may be spent in equity."""
-        for row in (await self._read("funds")).get("fund_limit") or ():
-            if isinstance(row, dict) and row.get("id") == AVAILABLE:
-                return Decimal(str(row.get("equityAmount")))
-        raise BrokerError("Fyers does not tell the available balance")
-
     async def _read(self, path: str) -> dict[str, Any]:
         pace = await self._api.pace()
         while wait := pace.enter():  # noqa: ASYNC110  a clock sets no event
@@ -64,3 +57,11 @@ class Books:
             except (OddRowError, AttributeError) as error:
                 self._odd(f"a row of {name} makes no sense: {error}")
         return found
+
+
+def available(told: Mapping[str, Any]) -> Decimal:
+    """What may be spent in equity, by an answer of `/funds`."""
+    for row in told.get("fund_limit") or ():
+        if isinstance(row, dict) and row.get("id") == AVAILABLE:
+            return Decimal(str(row.get("equityAmount")))
+    raise BrokerError("Fyers does not tell the available balance")

@@ -100,6 +100,15 @@ class FyersBroker:
         """How many times the order socket was connected in this session."""
         return self._session.socket.connections if self._session is not None else 0
 
+    def opening_cash(self) -> Decimal:
+        """What may be spent in equity, as Fyers says now. Blocks for the call; raises `FeedError`, `BrokerError`."""
+        from livetrade.adapters.fyers.books import available
+        from livetrade.adapters.fyers.credentials import find_token
+        from livetrade.adapters.fyers.rest import FyersRest
+
+        with FyersRest(find_token(self._given), api_url=self._api_url, timeout=self._timeout) as rest:
+            return available(rest.api("GET", "funds"))
+
     # ── ports.Broker ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def statement(self, orders: Sequence[Order]) -> Statement:

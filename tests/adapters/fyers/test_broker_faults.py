@@ -18,7 +18,7 @@ SEEDS = 20
 
 
 class Scenario(NamedTuple):
-    """action: what is done while the faults (with the terms of `fail`) are due. alarms: whether a person must be told."""
+    """action: what is done while the faults (with the terms of `fail`) are due. alarms: whether somebody is to hear."""
 
     name: str
     action: str
