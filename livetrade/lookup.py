@@ -12,6 +12,7 @@ accepted it; and no exit closes more than the broker holds.
 import asyncio
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from livetrade.core import events as ev
@@ -88,10 +89,9 @@ async def look_up(
 def _tell_positions(account: Account, statement: Statement, found: list[Compared], take: Callable[[Any], None]) -> None:
     """What the broker holds itself; where it does not say, what its fills add up to."""
     for each in found:
-        told = each.broker_raw
+        told = each.instrument.quantity(each.broker_raw)
         if statement.positions is not None:
-            held = statement.positions.get((each.symbol, each.product))
-            told = 0 if held is None else int(held.scaleb(each.instrument.quantity_scale))
+            told = statement.positions.get((each.symbol, each.product), Decimal(0))
         take(ev.BrokerPosition(0, each.symbol, each.product, told))
 
 

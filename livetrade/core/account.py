@@ -308,7 +308,8 @@ class Account(Protecting):
     def _on_broker_position(self, message: ev.BrokerPosition) -> None:
         market = self.markets.get(message.symbol)
         if market is not None:
-            self._compare_with_broker(market, message.product, message.quantity_raw)
+            quantity_raw = int(message.quantity.scaleb(market.instrument.quantity_scale))
+            self._compare_with_broker(market, message.product, quantity_raw)
 
     def _on_accepted_difference(self, command: ev.DifferenceAccepted) -> None:
         if self.accepted.get((command.symbol, command.product), 0) != command.difference_raw:

@@ -5,6 +5,8 @@ events too, as are the reports that changed something. Each carries `ts`, intege
 the shell. An event carries every figure of its decision, so that folding it (`Account.apply`) decides nothing.
 """
 
+from decimal import Decimal
+
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import ExitStatus, FeedState, OrderSide, OrderType, PriceSource, Product, Source, TimeInForce
 from livetrade.core.records import record
@@ -144,12 +146,13 @@ class BlockOpening:
 @record
 class BrokerPosition:
     """What the broker's own book holds of a symbol and product, whoever bought it. Told when every execution of ours
-    that it counts has been reported. No event: a broker tells it again, and only what follows from it is decided."""
+    that it counts has been reported. No event: a broker tells it again, and only what follows from it is decided. Its
+    quantity is exact, for a broker need not know our scales."""
 
     ts: int
     symbol: str
     product: Product
-    quantity_raw: int
+    quantity: Decimal
 
 
 @record

@@ -17,14 +17,19 @@ AVAILABLE = 10
 
 
 class Books:
-    """odd: hears of rows that make no sense; they are left out. Every call raises `BrokerError`."""
+    """odd: hears of rows that make no sense; they are left out. left_out: how many there were of the orders that were
+    read last. Every call raises `BrokerError`."""
 
     def __init__(self, api: OrderApi, odd: Callable[[str], None]) -> None:
         self._api = api
         self._odd = odd
+        self.left_out = 0
 
     async def orders(self) -> list[OrderRow]:
-        return self._each(await self._read("orders"), "orderBook", rows.order_of_book)
+        told = await self._read("orders")
+        found = self._each(told, "orderBook", rows.order_of_book)
+        self.left_out = len(told.get("orderBook") or ()) - len(found)
+        return found
 
     async def trades(self) -> list[TradeRow]:
         return self._each(await self._read("tradebook"), "tradeBook", rows.trade_of_book)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from livetrade.adapters.fyers.credentials import Secret
 from livetrade.columns import needs
 from livetrade.core import events as ev
+from livetrade.core.kinds import Product
 from livetrade.core.numbers import Number, positive
 from livetrade.core.values import Order
 from livetrade.core.venue import Venue
@@ -19,9 +20,10 @@ from livetrade.ports import Requests, Statement
 if TYPE_CHECKING:
     from livetrade.adapters.fyers.books import Books
     from livetrade.adapters.fyers.calls import OrderApi
+    from livetrade.adapters.fyers.lookups import Pauses
     from livetrade.adapters.fyers.patience import Timing
     from livetrade.adapters.fyers.rows import OrderRow, TradeRow
-    from livetrade.adapters.fyers.session import Pauses, Session
+    from livetrade.adapters.fyers.session import Session
 
 LIVE = "LIVE"
 TIMEOUT = 7.0
@@ -72,9 +74,9 @@ class FyersBroker:
                 'FyersBroker trades real money: say so, FyersBroker(confirm="LIVE"); PaperBroker() does not'
             )
         needs("httpx", "the broker of Fyers", "fyers")
+        from livetrade.adapters.fyers.lookups import Pauses
         from livetrade.adapters.fyers.patience import Timing
         from livetrade.adapters.fyers.rest import base_url, socket_address
-        from livetrade.adapters.fyers.session import Pauses
         from livetrade.adapters.fyers.terms import Protection
         from livetrade.adapters.fyers.tracking import Tracker
 
@@ -93,6 +95,7 @@ class FyersBroker:
         self._api: OrderApi | None = None
         self._session: Session | None = None
         self._odd: list[str] = []
+        self._seen: set[tuple[str, Product]] = set()
         self._running = False
 
     @property
@@ -121,7 +124,8 @@ class FyersBroker:
             raise BrokerError("something is trading at this moment: the books do not fit together")
         from livetrade.adapters.fyers.rows import shown
 
-        reports = self._became(orders, found, trades) if orders else {}
+        self._seen.update(held)
+        reports = self._became(orders, found, trades, left_out=books.left_out) if orders else {}
         return Statement(
             reports,
             orders=[shown(row) for row in found],
@@ -148,9 +152,10 @@ class FyersBroker:
                 grid,
                 self._protection,
                 report,
-                self._pauses,
-                self._timing,
-                self._socket_url,
+                seen=self._seen,
+                pauses=self._pauses,
+                timing=self._timing,
+                socket_url=self._socket_url,
             )
             await self._session.run(requests)
         finally:
@@ -174,7 +179,7 @@ class FyersBroker:
     # ── after a restart ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _became(
-        self, orders: Sequence[Order], found: Sequence["OrderRow"], trades: Sequence["TradeRow"]
+        self, orders: Sequence[Order], found: Sequence["OrderRow"], trades: Sequence["TradeRow"], *, left_out: int
     ) -> dict[str, list[ev.Report]]:
         tracker = self._tracker
         for order in orders:
@@ -188,12 +193,14 @@ class FyersBroker:
                 told.setdefault(report.client_order_id, []).append(report)
         for order in orders:
             if not tracker.orders[order.client_order_id].is_heard:
-                self._is_in_no_book(order, found, told)
+                self._is_in_no_book(order, found, told, left_out)
             else:
                 told.setdefault(order.client_order_id, [])
         return told
 
-    def _is_in_no_book(self, order: Order, found: Sequence["OrderRow"], told: dict[str, list[ev.Report]]) -> None:
+    def _is_in_no_book(
+        self, order: Order, found: Sequence["OrderRow"], told: dict[str, list[ev.Report]], left_out: int
+    ) -> None:
         from livetrade.adapters.fyers.rows import KOLKATA
         from livetrade.adapters.fyers.tracking import settle_unsent
 
@@ -210,7 +217,7 @@ class FyersBroker:
             told[name] = [ev.Expired(0, name, reason)]
         elif age < self._pauses.certain:
             raise BrokerError(f"{name} is in no book yet, {age:.0f} s after it was sent: it may be on its way")
-        elif not order.venue_order_id and not self._tracker.look_alikes(tracked, found):
+        elif not (order.venue_order_id or left_out) and not self._tracker.look_alikes(tracked, found):
             settle_unsent(tracked)
             told[name] = []
 

@@ -31,7 +31,7 @@ class Tracked:
         self.filled = 0
         self.executions = set(order.executions)
         self.told = units(order.instrument, order.filled_raw)
-        self.ended = False
+        self.ended = order.is_final
         self.is_accepted = order.venue_order_id is not None
         self.is_given_up = False
         """It was told that it never arrived."""

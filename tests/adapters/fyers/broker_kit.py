@@ -7,8 +7,8 @@ from typing import Any
 
 import livetrade as lt
 from livetrade.adapters.fyers.broker import FyersBroker
+from livetrade.adapters.fyers.lookups import Pauses
 from livetrade.adapters.fyers.patience import Timing
-from livetrade.adapters.fyers.session import Pauses
 from livetrade.testing import FyersServer
 from tests.support import FREE, quietly_close, soon
 
