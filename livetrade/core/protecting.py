@@ -138,7 +138,8 @@ class Protecting(Ordering):
 
     def _pursue(self, risk: RiskOrder, market: Market, book: Book) -> None:
         """A fired exit stays responsible until flat: what no order works to close is sent (again)."""
-        if self.ts < risk.retry_ns:
+        last = self.orders.get(risk.order_id or "")
+        if self.ts < risk.retry_ns or (last is not None and last.ending is not None):
             return
         self._cancel_reducing(market, book)
         order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)

@@ -110,9 +110,7 @@ class Session:
         """Sends what may leave now; else gives the seconds until something may."""
         try:
             pace = await self._api.pace()
-        except (
-            FeedError
-        ) as error:  # without a token nothing can be sent; what an exit has left is sent at the next quote
+        except FeedError as error:  # nothing can be sent; what an exit has left is sent again at the next quote
             for left in self._queue.take_all():
                 self._settle(left, Unsent(str(error)))
             return 0.0
