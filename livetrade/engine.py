@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
+from livetrade.brokerbooks import BrokerBooks
 from livetrade.clock import Clock
-from livetrade.columns import Exact, View
+from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, Fees
@@ -54,17 +55,15 @@ from livetrade.options import (
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
-from livetrade.ports import Broker, Feed, Statement
+from livetrade.ports import Broker, BrokerOrder, Feed, Statement
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.reconciling import (
     RECONCILE,
     Compared,
     blocks,
-    broker_orders_frame,
     compared,
     is_ours,
-    reconciled_frame,
 )
 from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
@@ -76,8 +75,6 @@ from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from livetrade.recorder import Recording
 
 T = TypeVar("T")
@@ -97,7 +94,7 @@ RECORD_EVERY = 5
 _log = logging.getLogger("livetrade")
 
 
-class LiveTradingEngine(Surface):
+class LiveTradingEngine(BrokerBooks, Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
     cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
@@ -612,27 +609,19 @@ class LiveTradingEngine(Surface):
 
     # ── the broker's books ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def broker_orders(self, *, exact: Exact = False) -> "pd.DataFrame":
-        """Every order in the broker's book of today, indexed by `venue_order_id`; `foreign` marks those that were not
-        placed under an id of ours. They are shown, and never booked. Raises `BrokerError`, `EngineClosedError`."""
+    def broker_rows(self) -> list[tuple[BrokerOrder, bool]]:
         rows = self._ask_broker().orders or ()
-        foreign, view = self._read(lambda account: ([not is_ours(account, row) for row in rows], view_of(account)))
-        return broker_orders_frame(rows, foreign, view, exact=exact)
+        return self._read(lambda account: [(row, not is_ours(account, row)) for row in rows])
 
-    def reconcile(self, accept: bool = False, *, exact: Exact = False) -> "pd.DataFrame":
-        """What the broker filled under our ids, beside what the books hold: symbol, product, ours, broker, difference.
-
-        A difference blocks opening orders of its symbol. accept: go on with the differences as they are; they are kept
-        in the journal, and block no more. The books stay as they are. Raises `BrokerError`, `EngineClosedError`.
-        """
+    def compared(self, accept: bool) -> list[Compared]:
         found = self._compare_with_broker()
         for wait in SECOND_LOOKS:
             if not any(each.difference_raw for each in found):
                 break
             self._closed.wait(wait)
             found = self._compare_with_broker()
-        view = self._read(lambda account: self._settle_differences(account, found, accept=accept))
-        return reconciled_frame(found, view, exact=exact)
+        self._read(lambda account: self._settle_differences(account, found, accept=accept))
+        return found
 
     def _compare_with_broker(self) -> list[Compared]:
         statement = self._ask_broker()
@@ -651,14 +640,13 @@ class LiveTradingEngine(Surface):
             failure = f"the broker cannot be asked: {error}"
         raise BrokerError(failure)
 
-    def _settle_differences(self, account: Account, found: Sequence[Compared], *, accept: bool) -> View:
+    def _settle_differences(self, account: Account, found: Sequence[Compared], *, accept: bool) -> None:
         if accept:
             for each in found:
                 self._take(ev.DifferenceAccepted(self.now_ns(), each.symbol, each.product, each.difference_raw))
         told = blocks(account, found)
         for symbol in {each.symbol for each in found}:
             self._take(ev.BlockOpening(self.now_ns(), RECONCILE, told.get(symbol, ""), symbol=symbol))
-        return view_of(account)
 
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 

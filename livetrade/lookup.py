@@ -126,6 +126,8 @@ def _settle(
         return
     if reports is None:
         take(ev.Unknown(0, order.client_order_id, "the broker does not say what became of it"))
+        told = f"the broker does not say what became of {order.client_order_id}; it is not sent again"
+        take(ev.BlockOpening(0, "order look-up", alarm=told))
         unsettled.add(order)
         return
     if not reports:

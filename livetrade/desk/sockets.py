@@ -47,8 +47,12 @@ MOST_LISTENERS = 64
 TICK_ROWS = 5_000
 PANEL_SECONDS = 1 / 30
 TRY_LATER, ODD = 1013, 1008
-ASKED = ("ticks", "lookup", "barrier", "strategies")
+ASKED = ("ticks", "lookup", "barrier", "strategies", "broker_orders", "reconcile")
 """What an attached engine asks beside its commands (`bodies.ATTACHED`)."""
+BOOKS: dict[str, bodies.Shape] = {
+    "broker_orders": {},
+    "reconcile": {"accept": bodies.Field("bool", "Go on with the differences as they are.")},
+}
 
 
 async def stream(server: "Server", socket: WebSocket) -> None:
@@ -159,6 +163,10 @@ class PanelLine(Line):
 class AttachedLine(Line):
     """An attached engine: it folds the events itself, and commands."""
 
+    def __init__(self, server: "Server", socket: WebSocket, after: int = 0) -> None:
+        super().__init__(server, socket, after)
+        self._books: set[asyncio.Task[None]] = set()
+
     async def begin(self) -> None:
         engine = self.server.engine
         opened = engine._read(lambda account: account.opened)
@@ -213,6 +221,11 @@ class AttachedLine(Line):
                 self._confirm(
                     key, strategies=[[i.name, i.state, nanoseconds(i.started_at, UTC), i.error] for i in infos]
                 )
+            case "broker_orders" | "reconcile":
+                accept = bodies.checked(body, BOOKS[name]).get("accept", False)
+                asking = asyncio.create_task(self._send_books(key, name, accept=accept))
+                self._books.add(asking)
+                asking.add_done_callback(self._books.discard)
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
@@ -228,6 +241,23 @@ class AttachedLine(Line):
                 origin = Origin("ATTACHED", f"{client.host}:{client.port}" if client else "")
                 task = self.server.orders.take(name, bodies.checked(body, bodies.ATTACHED[name]), origin, key)
                 task.add_done_callback(partial(self._answered, key))
+
+    async def _send_books(self, key: str, name: str, *, accept: bool) -> None:
+        """The broker is asked, which may take its time: nothing else waits for that."""
+        try:
+            await self._read_books(key, name, accept=accept)
+        except LiveTradeError as error:
+            self._fail(key, type(error).__name__, str(error))
+
+    async def _read_books(self, key: str, name: str, *, accept: bool) -> None:
+        engine = self.server.engine
+        if name == "broker_orders":
+            rows = await asyncio.to_thread(engine.broker_rows)
+            self._confirm(key, rows=[[plain_record(row), foreign] for row, foreign in rows])
+            return
+        found = await asyncio.to_thread(engine.compared, accept)
+        terms = {each.symbol: instrument_terms(each.instrument) for each in found}
+        self._confirm(key, rows=[plain_record(each) for each in found], instruments=list(terms.values()))
 
     def _answered(self, key: str, task: "asyncio.Task[OrderResult]") -> None:
         error = None if task.cancelled() else task.exception()
