@@ -87,9 +87,11 @@ class Protecting(Ordering):
     def _end_bracket(self, book: Book) -> None:
         """The position has ended, and its exits with it."""
         for risk in list(self.brackets.get(book.key, {}).values()):
-            order = self.orders.get(risk.order_id or "")
-            status = ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
-            self._emit(ev.ExitEnded(self.ts, risk.risk_id, status))
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
+
+    def _end_of(self, risk: RiskOrder) -> ExitStatus:
+        order = self.orders.get(risk.order_id or "")
+        return ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
 
     # ── checking and firing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,11 +226,10 @@ class Protecting(Ordering):
 
     def _end_what_is_gone(self, market: Market, book: Book, bracket: dict[ExitKind, RiskOrder]) -> None:
         for risk in list(bracket.values()):
-            self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.CANCELED))
-            self._alarm(
-                "exit canceled",
-                f"{risk.kind} of {risk.symbol} at {risk.trigger_price}: the broker holds nothing that it could close",
-            )
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
+            what = "closed" if self._end_of(risk) is ExitStatus.FILLED else "canceled"
+            told = f"{risk.kind} of {risk.symbol} at {risk.trigger_price}"
+            self._alarm(f"exit {what}", f"{told}: the broker holds nothing that it could close (any more)")
         self._touched[book.symbol] = market
 
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
