@@ -63,7 +63,7 @@ from livetrade.reconciling import (
     Compared,
     blocks,
     compared,
-    is_ours,
+    foreign,
 )
 from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
@@ -611,7 +611,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     def broker_rows(self) -> list[tuple[BrokerOrder, bool]]:
         rows = self._ask_broker().orders or ()
-        return self._read(lambda account: [(row, not is_ours(account, row)) for row in rows])
+        return self._read(lambda account: list(zip(rows, foreign(account, rows), strict=True)))
 
     def compared(self, accept: bool) -> list[Compared]:
         found = self._compare_with_broker()

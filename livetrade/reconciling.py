@@ -4,7 +4,8 @@ Fills are compared under our own ids; what others placed is shown, and blocks no
 tells their sum (`Statement.filled`); one that knows a day tells its orders, and each of ours is compared with its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from livetrade.columns import Exact, Maker, Schema, View
@@ -71,14 +72,11 @@ def _by_orders(account: Account, rows: Sequence[BrokerOrder]) -> dict[Key, int]:
     """What the broker filled of today's orders beyond what we know, signed."""
     told = {row.venue_order_id: row for row in rows}
     tagged = {row.client_order_id: row for row in rows if row.client_order_id}
-    first_ns = day_of(account.ts, account.zone)[1]
     differ: dict[Key, int] = {}
-    for order in account.orders.values():
+    for order in _of_today(account):
         row = told.get(order.venue_order_id or "") or tagged.get(order.client_order_id)
         if row is not None and (row.symbol, row.side) != (order.symbol, order.side):
             row = None  # somebody else uses the same tag
-        if row is None and (order.created_ns < first_ns or not order.filled_raw):
-            continue  # the book is of a day
         filled = int(row.filled_qty.scaleb(order.instrument.quantity_scale)) if row is not None else 0
         key = (order.symbol, order.product)
         differ[key] = differ.get(key, 0) + order.side.sign * (filled - order.filled_raw)
@@ -97,15 +95,20 @@ def blocks(account: Account, found: Iterable[Compared]) -> dict[str, str]:
     return told
 
 
-def is_ours(account: Account, row: BrokerOrder) -> bool:
-    return _order_of(account, row) is not None
+def _of_today(account: Account) -> Iterator[Order]:
+    """The newest first: a broker's book is of a day, and an account may be of years."""
+    first_ns = day_of(account.ts, account.zone)[1]
+    return takewhile(lambda order: order.created_ns >= first_ns, reversed(account.orders.values()))
 
 
-def _order_of(account: Account, row: BrokerOrder) -> Order | None:
-    order = account.orders.get(row.client_order_id)
-    if order is None:
-        order = next((o for o in account.orders.values() if o.venue_order_id == row.venue_order_id), None)
-    return order if order is not None and (order.symbol, order.side) == (row.symbol, row.side) else None
+def foreign(account: Account, rows: Sequence[BrokerOrder]) -> list[bool]:
+    """Of each order in the broker's book, whether it is none of ours."""
+    known = {order.venue_order_id: order for order in _of_today(account) if order.venue_order_id}
+    found = [known.get(row.venue_order_id) or account.orders.get(row.client_order_id) for row in rows]
+    return [
+        order is None or (order.symbol, order.side) != (row.symbol, row.side)
+        for order, row in zip(found, rows, strict=True)
+    ]
 
 
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────

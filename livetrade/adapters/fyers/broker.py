@@ -136,6 +136,7 @@ class FyersBroker:
         """Sends and reports until it is cancelled."""
         from livetrade.adapters.fyers.grid import Grid
         from livetrade.adapters.fyers.session import Session
+        from livetrade.adapters.fyers.tracking import Tracker
 
         if self._running:
             raise BrokerError("this broker already serves another engine; make a broker for each")
@@ -162,6 +163,7 @@ class FyersBroker:
             self._running = False
             grid.close()
             await self._api.close()
+            self._tracker = Tracker()  # another engine may be of another account
 
     def _books(self) -> "Books":
         from livetrade.adapters.fyers.books import Books

@@ -98,6 +98,11 @@ class LookUps:
             doubt.due = min(doubt.due, now + wait)
         self._due.set()
 
+    def is_unsure(self, client_order_id: str) -> bool:
+        """Whether it is not known if an order is there at all: nothing more can be asked of it until it is."""
+        doubt = self._doubts.get(client_order_id)
+        return doubt is not None and isinstance(doubt.what, ev.Submit)
+
     def everything(self) -> None:
         """Something may have happened that nobody told."""
         self._all_due = 0.0

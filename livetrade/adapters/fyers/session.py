@@ -48,7 +48,7 @@ class Session:
         self._api, self._tracker, self._grid = api, tracker, grid
         self._protection, self._report, self._pauses = protection, report, pauses
         self._busy: set[str] = set()
-        self._queue = Queue(asyncio.get_running_loop().time, self._busy.__contains__)
+        self._queue = Queue(asyncio.get_running_loop().time, self._must_wait)
         self._wake = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
         self._is_lost = False
@@ -71,6 +71,9 @@ class Session:
                 call.cancel()
             if self._calls:
                 await asyncio.wait(self._calls, timeout=1)
+
+    def _must_wait(self, client_order_id: str) -> bool:
+        return client_order_id in self._busy or self._lookups.is_unsure(client_order_id)
 
     # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────
 

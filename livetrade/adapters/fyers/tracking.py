@@ -17,6 +17,8 @@ from livetrade.core.values import Change, Order, Terms
 from livetrade.errors import PriceError
 
 KEPT_EARLY = 1000
+CLOCKS_APART_NS = 60 * 10**9
+"""By how much the clock there may be behind ours."""
 
 
 class Tracked:
@@ -205,7 +207,7 @@ class Tracker:
     def look_alikes(self, tracked: Tracked, found: Iterable[OrderRow]) -> list[OrderRow]:
         """Orders without a tag that may be this one, were its tag lost."""
         order = tracked.order
-        since_ns = order.created_ns - 2 * 10**9
+        since_ns = order.created_ns - CLOCKS_APART_NS
         wanted: tuple[Any, ...] = (
             order.symbol,
             order.side.sign,

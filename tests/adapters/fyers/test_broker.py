@@ -159,6 +159,26 @@ def test_an_order_without_tag_and_answer_stays_unknown_and_is_not_sent_again(
         assert engine.broker_orders()["foreign"].tolist() == [True]
 
 
+def test_a_cancel_waits_until_it_is_known_whether_there_is_an_order(server: FyersServer, journal: Path) -> None:
+    with live(server, journal) as engine:
+        quote(server, engine, "548.95", "549.00")
+        server.exchange.fail("silent", times=1)
+        server.exchange.fail("gateway")
+        handle = engine.limit_buy(SBIN, 7, "540.00")
+        soon(lambda: engine.order(handle.client_order_id).status == "UNKNOWN")
+        engine.cancel(handle.client_order_id).result(10).raise_if_failed()
+        assert server.exchange.orders[0]["status"] == 1
+
+
+def test_a_broker_serves_one_engine_after_the_other(server: FyersServer, tmp_path: Path) -> None:
+    broker = broker_of(server)
+    for name in ("one", "two"):
+        with live(server, tmp_path / f"{name}.journal", broker) as engine:
+            quote(server, engine, "548.95", "549.00")
+            engine.market_buy(SBIN, 1).result(10).raise_if_failed()
+            assert not engine.health()["alarms"]
+
+
 def test_what_the_book_never_shows_never_arrived_and_a_stray_is_canceled(server: FyersServer, journal: Path) -> None:
     with live(server, journal) as engine:
         quote(server, engine, "548.95", "549.00")
