@@ -53,7 +53,7 @@ class Doubt:
         self.what = what
         self.since, self.due, self.pause = since, due, pause
         self.looks = 0
-        self.is_told = False
+        self.is_told = self.is_named = False  # that it is unknown; what it may be
 
 
 class LookUps:
@@ -207,8 +207,8 @@ class LookUps:
             self._tell([ev.Rejected(0, tracked.id, reason, sent=False)])
             self._alarm(LOOKING, f"{tracked.id}: {reason}")
             self._end(tracked)
-        elif not doubt.is_told:
-            doubt.is_told = True
+        elif not doubt.is_named:
+            doubt.is_told = doubt.is_named = True
             ids = f", and {', '.join(alike)} there, which has no tag, may be it" if alike else ""
             told = f"{tracked.id} is not in the broker's book under its tag{ids}: look at engine.broker_orders()"
             self._alarm(LOOKING, f"{told}; it is not sent again")

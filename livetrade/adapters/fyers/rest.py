@@ -87,11 +87,12 @@ class Pace:
         with self._lock:
             self._under_way -= 1
 
-    def enter(self) -> float:
-        """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it."""
+    def enter(self, reserve: int = 0) -> float:
+        """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it.
+        reserve: so many calls of each limit are left to others, who are in a greater hurry."""
         with self._lock:
             now = self._clock()
-            wait = max(self._wait(count, seconds, now) for count, seconds in self._limits)
+            wait = max(self._wait(count - reserve, seconds, now) for count, seconds in self._limits)
             if wait <= 0:
                 self._under_way += 1
                 return 0.0

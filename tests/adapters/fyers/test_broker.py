@@ -164,9 +164,9 @@ def test_a_cancel_waits_until_it_is_known_whether_there_is_an_order(server: Fyer
         quote(server, engine, "548.95", "549.00")
         server.exchange.fail("silent", times=1)
         server.exchange.fail("gateway")
-        handle = engine.limit_buy(SBIN, 7, "540.00")
-        soon(lambda: engine.order(handle.client_order_id).status == "UNKNOWN")
-        engine.cancel(handle.client_order_id).result(10).raise_if_failed()
+        engine.limit_buy(SBIN, 7, "540.00", client_order_id="UNSURE")
+        soon(lambda: engine.order("UNSURE").status == "UNKNOWN")
+        engine.cancel("UNSURE").result(10).raise_if_failed()
         assert server.exchange.orders[0]["status"] == 1
 
 
