@@ -22,6 +22,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order, Position
 from livetrade.engine import LiveTradingEngine
 from livetrade.errors import (
+    BrokerError,
     CalendarError,
     DeskError,
     EngineClosedError,
@@ -42,6 +43,7 @@ from livetrade.surface import OrderResult
 from livetrade.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from livetrade.adapters.fyers.broker import FyersBroker
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttachedEngine",
     "Bar",
+    "BrokerError",
     "CalendarError",
     "DEFAULT_FEES",
     "DeskError",
@@ -67,6 +70,7 @@ __all__ = [
     "FileJournal",
     "Fill",
     "FlatFee",
+    "FyersBroker",
     "FyersFeed",
     "IndianEquityFees",
     "Instrument",
@@ -115,6 +119,7 @@ __all__ = [
 _LATER = {
     "AttachedEngine": "livetrade.desk.client",
     "FileJournal": "livetrade.journal.file",
+    "FyersBroker": "livetrade.adapters.fyers.broker",
     "FyersFeed": "livetrade.adapters.fyers.feed",
     "IndianEquityFees": "livetrade.core.indian",
     "RateMargin": "livetrade.core.margin",

@@ -90,14 +90,10 @@ class Answers:
         ids, settled, done = _awaited_by(command, events, others)
         if ids == [handle.client_order_id]:
             ids = self._concerned(command, handle.client_order_id, events)
-        if ids:
-            books = self._still_to_close(command)
-            waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, books, now_ns)
-            if isinstance(command, ev.Flatten) or (isinstance(command, ev.ClosePosition) and not command.quantity_raw):
-                waiting.held = partial(self._held, command.symbol, now_ns)
-            self.wait(waiting, _told(command))
-        else:
-            self._answer(handle, OrderResult(True, _told(command), None))
+        waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, self._still_to_close(command), now_ns)
+        if isinstance(command, ev.Flatten) or (isinstance(command, ev.ClosePosition) and not command.quantity_raw):
+            waiting.held = partial(self._held, command.symbol, now_ns)
+        self.wait(waiting, _told(command))
 
     def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
         """The orders that an id stands for; of slices that are to be canceled, those that still worked."""
@@ -144,15 +140,15 @@ class Answers:
     def wait(self, waiting: Waiting, told: str) -> None:
         waiting.told = told
         if not self._resolve(waiting):
-            for order_id in waiting.ids:
+            for order_id in waiting.ids or (NO_ORDER_YET,):
                 self._waiting.setdefault(order_id, []).append(waiting)
 
     def orders_changed(self, orders: Sequence[Order]) -> None:
         for order in orders:
             if order.is_protective and order.client_order_id not in self._waiting:
                 self._follow_closing(order)
-        for order in orders:
-            for waiting in self._waiting.get(order.client_order_id, ())[:]:
+        for order_id in (NO_ORDER_YET, *(order.client_order_id for order in orders)):
+            for waiting in self._waiting.get(order_id, ())[:]:
                 self._resolve(waiting)
 
     def _follow_closing(self, order: Order) -> None:
@@ -178,7 +174,7 @@ class Answers:
         closing = any(book in self._account.closing for book in waiting.books)
         if not why and (closing or not all(waiting.settled(order) for order in orders)):
             return False
-        for order_id in waiting.ids:
+        for order_id in (NO_ORDER_YET, *waiting.ids):
             rest = [other for other in self._waiting.get(order_id, ()) if other is not waiting]
             if rest:
                 self._waiting[order_id] = rest
@@ -196,6 +192,8 @@ def _at_once(answer: Callable[[], None]) -> None:
     answer()
 
 
+NO_ORDER_YET = ""
+"""What a handle waits for by that is to be closed once the broker has told what it holds."""
 _AWAITED = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN})
 _WORKING = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _PLACED = _WORKING | {OrderStatus.FILLED}
@@ -287,11 +285,13 @@ def _awaited_by(
 
 
 def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
-    last = orders[-1]
+    last = orders[-1] if orders else None
     failed = next((order for order in orders if not waiting.done(order)), None)
     if failed is None:
         held = waiting.held()
-        return OrderResult(not held, f"Not closed: {held} held" if held else waiting.told or _done(last), last)
+        return OrderResult(
+            not held, f"Not closed: {held} held" if held else waiting.told or (_done(last) if last else ""), last
+        )
     filled = f", filled {failed.filled_qty} of {failed.quantity}" if failed.filled_raw else ""
     if failed.is_open and not waiting.settled(failed):
         message = f"{NOT_CONFIRMED}: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"
@@ -311,10 +311,14 @@ def _of_slices(result: OrderResult, whole: Order, count: int, told: str) -> Orde
 
 def _unclosed(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     symbols = ", ".join(dict.fromkeys(symbol for _, symbol, _ in waiting.books))
-    return OrderResult(False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1])
+    return OrderResult(
+        False, f"{NOT_CONFIRMED}: {symbols} is not closed, {why}; do not send it again", orders[-1] if orders else None
+    )
 
 
-def _done(order: Order) -> str:
+def _done(order: Order | None) -> str:
+    if order is None:
+        return ""
     if order.status is OrderStatus.FILLED:
         verb = "Bought" if order.side.sign > 0 else "Sold"
         return f"{verb} {order.filled_qty} {order.symbol} at {order.avg_price}"

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, tzinfo
@@ -21,23 +21,24 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from livetrade import registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
+from livetrade.brokerbooks import BrokerBooks
 from livetrade.clock import Clock
 from livetrade.columns import View
 from livetrade.core import events as ev
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState, OrderStatus
+from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
-from livetrade.errors import EngineClosedError
+from livetrade.errors import BrokerError, EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
-from livetrade.lookup import look_up
+from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
     changed_rules,
@@ -51,13 +52,22 @@ from livetrade.options import (
     journal_for,
     limits_for,
     margin_for,
+    opening_cash,
     zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
-from livetrade.ports import Broker, Feed
+from livetrade.ports import Broker, BrokerOrder, Feed, Statement
 from livetrade.preview import Preview, preview_of
 from livetrade.readers import Reader
 from livetrade.reads import view_of
+from livetrade.reconciling import (
+    RECONCILE,
+    Compared,
+    blocks,
+    compared,
+    foreign,
+)
+from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
 from livetrade.snapshot import Meter, headline, panel_snapshot
 from livetrade.stream import LivePriceStream
@@ -81,16 +91,20 @@ HELD_UP = 100
 """Beats (5 s) that a tick waits for user code before that is named in the log."""
 RECORDING_SECONDS = 10.0
 """How long an engine's end waits for recordings to be closed."""
+BROKER_SECONDS = 30.0
+SECOND_LOOKS = (0.3, 1.0)
+"""Seconds until a broker is asked again whose fills are not ours: a report may be on its way."""
 RECORD_EVERY = 5
 """Ticks are handed to the journal on every fifth beat, and with every event."""
 
 _log = logging.getLogger("livetrade")
 
 
-class LiveTradingEngine(Surface):
+class LiveTradingEngine(BrokerBooks, Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
-    cash: the opening cash; an account that goes on from its journal needs none. stream: a `LivePriceStream` that you
+    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
+    says may be spent. stream: a `LivePriceStream` that you
     post to, made here when left out. feed: what fills the stream (`SimulatedFeed`, `RecordedFeed`, ...). broker:
     `PaperBroker()` unless named. journal: a path (or a `FileJournal`) where everything is kept, and from where the next
     engine goes on; in memory unless named. fees, limits: see `DEFAULT_FEES`, `Limits`; left out, an account that goes
@@ -133,6 +147,7 @@ class LiveTradingEngine(Surface):
         self._zone, self._timezone, self._currency = zone_named(timezone), timezone, currency
         self._broker = broker if broker is not None else PaperBroker()
         self._journal = journal_for(self._broker, journal, name)
+        cash = opening_cash(cash, self._broker, self._journal)
         check_money(cash, self._journal)
         self._feed = feed
         venue = self._broker.venue
@@ -175,7 +190,7 @@ class LiveTradingEngine(Surface):
         self._tasks: list[asyncio.Task[None]] = []
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._held_up = 0
-        self._requests: deque[ev.Request] = deque()
+        self._requests = RequestQueue()
         callbacks = self._on_fill, self._on_order
         requests = None if self._broker.venue else self._requests
         self._outbox = Outbox(self.account, self._journal, self._answers, callbacks, self._take_now, requests)
@@ -248,7 +263,9 @@ class LiveTradingEngine(Surface):
         if account.opened is None:
             self._publish(account.open(ts, self._cash_raw, self._currency, self._timezone))
         self._publish(account.start_session(ts, __version__, self.mode, self._notes))
-        self._publish(account.handle(ev.Wake(ts)))
+        if not self._broker.venue and account.orders:
+            self._take_now(ASKING)
+        self._publish(account.handle(ev.Wake(account.ts)))
         for quote in self._opening_quotes:
             quote.received_ns = account.ts
             self._take_tick(quote)
@@ -278,16 +295,16 @@ class LiveTradingEngine(Surface):
 
     async def _run_broker(self) -> None:
         try:
-            await look_up(self._broker, self.account, self._take_report, self._requests.append)
-            await self._broker.run(self._take_requests, self._take_report)
+            unsettled = await look_up(self._broker, self.account, self._take_news, self._requests.append)
+            await self._broker.run(self._requests, partial(self._take_broker_news, unsettled))
         except Exception as error:  # noqa: BLE001  a task's edge: whatever it is, the engine lives on
             _log.exception("the broker of engine %s failed", self.name)
             self._take(ev.Halt(self.now_ns(), f"the broker connection failed: {error}"))
 
-    def _take_requests(self) -> Sequence[ev.Request]:
-        taken = list(self._requests)
-        self._requests.clear()
-        return taken
+    def _take_broker_news(self, unsettled: Unsettled, news: ev.News) -> None:
+        self._take_news(news)
+        if not isinstance(news, ev.BrokerPosition | ev.BlockOpening):
+            unsettled.heard(news.client_order_id)
 
     def now_ns(self) -> int:
         """The engine's clock. On a recording it is the recording's time, and stands still between its ticks."""
@@ -349,12 +366,12 @@ class LiveTradingEngine(Surface):
             self._after_batch()
         return events
 
-    def _take_now(self, message: ev.BlockOpening | ev.Report) -> None:
+    def _take_now(self, message: ev.News) -> None:
         self._take(replaced(message, ts=self.now_ns()))
 
-    def _take_report(self, report: ev.Report) -> None:
+    def _take_news(self, news: ev.News) -> None:
         try:
-            self._take_now(report)
+            self._take_now(news)
         except Exception as error:  # noqa: BLE001  one report costs itself, never the connection to the broker
             self._fault(error)
 
@@ -612,6 +629,47 @@ class LiveTradingEngine(Surface):
             recording.stop()
         return recording
 
+    # ── the broker's books ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def broker_rows(self) -> list[tuple[BrokerOrder, bool]]:
+        rows = self._ask_broker().orders or ()
+        return self._read(lambda account: list(zip(rows, foreign(account, rows), strict=True)))
+
+    def compared(self, accept: bool) -> list[Compared]:
+        found = self._compare_with_broker()
+        for wait in SECOND_LOOKS:
+            if not any(each.difference_raw for each in found):
+                break
+            self._closed.wait(wait)
+            found = self._compare_with_broker()
+        self._read(lambda account: self._settle_differences(account, found, accept=accept))
+        return found
+
+    def _compare_with_broker(self) -> list[Compared]:
+        statement = self._ask_broker()
+        return self._read(lambda account: _found(account, statement, self._broker))
+
+    def _ask_broker(self) -> Statement:
+        if self._closing:
+            raise EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
+        asked = asyncio.run_coroutine_threadsafe(self._broker.statement(()), self._loop)
+        try:
+            return asked.result(BROKER_SECONDS)
+        except TimeoutError:
+            asked.cancel()
+            failure = f"the broker did not answer within {BROKER_SECONDS:g} s"
+        except Exception as error:  # noqa: BLE001  a port's edge
+            failure = f"the broker cannot be asked: {error}"
+        raise BrokerError(failure)
+
+    def _settle_differences(self, account: Account, found: Sequence[Compared], *, accept: bool) -> None:
+        if accept:
+            for each in found:
+                self._take(ev.DifferenceAccepted(self.now_ns(), each.symbol, each.product, each.difference_raw))
+        told = blocks(account, found)
+        for symbol in {each.symbol for each in found}:
+            self._take(ev.BlockOpening(self.now_ns(), RECONCILE, told.get(symbol, ""), symbol=symbol))
+
     # ── looking in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -845,6 +903,16 @@ class FeedSink:
 
     async def idle(self) -> None:
         await self._engine.idle()
+
+
+def _found(account: Account, statement: Statement, broker: Broker) -> list[Compared]:
+    """A simulated venue fills nothing that the account does not know."""
+    if broker.venue is None:
+        return compared(account, statement)
+    held: dict[tuple[str, Product], int] = {}
+    for book in account.ledger.books.values():
+        held[book.symbol, book.product] = held.get((book.symbol, book.product), 0) + book.quantity_raw
+    return compared(account, Statement({}, held))
 
 
 def _quotes(account: Account) -> list[Tick]:

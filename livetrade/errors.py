@@ -7,6 +7,7 @@
     ├── OrderPendingError       `OrderResult.raise_if_failed()`: the outcome is not known yet; do not send it again
     ├── EngineClosedError       a command to a closed engine
     ├── FeedError               a source of ticks that cannot be read or reached
+    ├── BrokerError             a broker that cannot be asked; what is known of its books would be old
     ├── StrategyError           a replayed strategy raised; `.result` is what there was so far
     ├── JournalError            a journal that cannot be opened or does not fit
     ├── CalendarError           a day whose trading hours nobody knows; never taken for an open or a closed one
@@ -36,6 +37,10 @@ class PriceError(OrderError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class BrokerError(LiveTradeError):
+    """A broker that does not answer, or refuses to tell what is in its books."""
 
 
 class OrderRefusedError(LiveTradeError):

@@ -4,19 +4,27 @@ An order that the broker has is brought up to what it says; one that it never go
 What was asked of a working order (a cancel, a modification) may be asked again: it says how the order is to be. Orders
 of this session (an exit may fire as the engine opens) wait for the broker to run, and it is not asked about them. It
 is asked about orders that ended shortly before: a last execution may have come too late to be heard.
+
+Then its books are held against ours. Where its fills are not ours, nothing of that symbol is opened until somebody has
+accepted it; and no exit closes more than the broker holds.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from livetrade.core import events as ev
 from livetrade.core.account import Account
-from livetrade.core.kinds import OrderStatus, Product
+from livetrade.core.approving import ASKED
+from livetrade.core.kinds import OrderStatus
 from livetrade.core.values import Order
 from livetrade.ports import Broker, Statement
+from livetrade.reconciling import RECONCILE, Compared, blocks, compared
 
+ASKING = ev.BlockOpening(0, ASKED, "Connection lost: the broker is asked what became of earlier orders")
+"""What an account is told, before anything else, that has orders from before."""
 AGAIN = 2.0
 """Seconds until a broker that did not answer is asked again."""
 LATE_NS = 60_000_000_000
@@ -25,26 +33,66 @@ LATE_NS = 60_000_000_000
 _log = logging.getLogger("livetrade")
 
 
+class Unsettled:
+    """Orders of which the broker could not tell: what was asked of them is asked again once it does."""
+
+    def __init__(self, account: Account, since_ns: int, send: Callable[[ev.Request], None]) -> None:
+        self._account = account
+        self._since_ns = since_ns
+        self._send = send
+        self._orders: dict[str, Order] = {}
+
+    def add(self, order: Order) -> None:
+        self._orders[order.client_order_id] = order
+
+    def heard(self, client_order_id: str) -> None:
+        """Something was reported of an order."""
+        before = self._orders.get(client_order_id)
+        if before is not None and self._account.orders[client_order_id].status is not OrderStatus.UNKNOWN:
+            del self._orders[client_order_id]
+            self.ask_again(before)
+
+    def ask_again(self, before: Order) -> None:
+        """What was on its way when the engine began, and still is. What this session asked waits for the broker."""
+        now = self._account.orders[before.client_order_id]
+        if not now.is_open:
+            return
+        if before.pending is not None and now.pending == before.pending:
+            self._send(ev.Modify(now.updated_ns, now.client_order_id, before.pending))
+        if before.status is OrderStatus.PENDING_CANCEL and now.requested_ns < self._since_ns:
+            self._send(ev.Cancel(now.updated_ns, now.client_order_id))
+
+
 async def look_up(
     broker: Broker, account: Account, take: Callable[[Any], None], send: Callable[[ev.Request], None]
-) -> None:
-    """Returns when every order is known again. Until then nothing is opened.
+) -> Unsettled:
+    """Returns when every order is known again, or known to be unknown; that ends what began with `ASKING`.
 
     take: hands the account an input, stamped now. send: to the broker, once it runs.
     """
+    since_ns = account.session.ts if account.session is not None else 0
+    unsettled = Unsettled(account, since_ns, send)
     if not account.orders:
-        return
-    take(ev.BlockOpening(0, "broker", "Connection lost: the broker is asked what became of earlier orders"))
-    assert account.session is not None
-    since_ns = account.session.ts
+        return unsettled
     orders = _in_question(account, since_ns)
     statement = await _statement(broker, orders)
     for order in orders:
-        _settle(account, order, statement, since_ns, take, send)
-    different = _differences(account, statement.filled)
-    if different:
-        take(ev.Halt(0, f"the broker's fills differ from the journal's: {'; '.join(different)}"))
-    take(ev.BlockOpening(0, "broker"))
+        _settle(account, order, statement, unsettled, take)
+    found = compared(account, statement)
+    _tell_positions(account, statement, found, take)
+    for symbol, reason in blocks(account, found).items():
+        take(ev.BlockOpening(0, RECONCILE, reason, reason, symbol))
+    take(ev.BlockOpening(0, ASKED))
+    return unsettled
+
+
+def _tell_positions(account: Account, statement: Statement, found: list[Compared], take: Callable[[Any], None]) -> None:
+    """What the broker holds itself; where it does not say, what its fills add up to."""
+    for each in found:
+        told = each.instrument.quantity(each.broker_raw)
+        if statement.positions is not None:
+            told = statement.positions.get((each.symbol, each.product), Decimal(0))
+        take(ev.BrokerPosition(0, each.symbol, each.product, told))
 
 
 def _in_question(account: Account, since_ns: int) -> list[Order]:
@@ -70,15 +118,17 @@ def _settle(
     account: Account,
     order: Order,
     statement: Statement,
-    since_ns: int,
+    unsettled: Unsettled,
     take: Callable[[Any], None],
-    send: Callable[[ev.Request], None],
 ) -> None:
     reports = statement.reports.get(order.client_order_id)
     if order.is_final and not reports:
         return
     if reports is None:
         take(ev.Unknown(0, order.client_order_id, "the broker does not say what became of it"))
+        told = f"the broker does not say what became of {order.client_order_id}; it is not sent again"
+        take(ev.BlockOpening(0, "order look-up", alarm=told))
+        unsettled.add(order)
         return
     if not reports:
         take(ev.Rejected(0, order.client_order_id, "the broker never got it: the engine had ended before", sent=False))
@@ -86,7 +136,7 @@ def _settle(
     for report in sorted(reports, key=_turn):
         if not _is_old_answer(order, report):
             take(report)
-    _ask_again(order, account.orders[order.client_order_id], since_ns, send)
+    unsettled.ask_again(order)
 
 
 def _turn(report: ev.Report) -> int:
@@ -96,36 +146,9 @@ def _turn(report: ev.Report) -> int:
     return 2 if isinstance(report, ev.Rejected | ev.Canceled | ev.Expired) else 0
 
 
-def _ask_again(before: Order, now: Order, since_ns: int, send: Callable[[ev.Request], None]) -> None:
-    """What was on its way when the engine began, and still is. What this session asked waits for the broker to run."""
-    if not now.is_open:
-        return
-    if before.pending is not None and now.pending == before.pending:
-        send(ev.Modify(now.updated_ns, now.client_order_id, before.pending))
-    if now.status is OrderStatus.PENDING_CANCEL and now.requested_ns < since_ns:
-        send(ev.Cancel(now.updated_ns, now.client_order_id))
-
-
 def _is_old_answer(order: Order, report: ev.Report) -> bool:
     """Whether a report may answer an earlier request than the one that is on its way: a refusal does not say what it
     refuses, and the same terms may be asked for twice. Without it that request is asked again, which does no harm."""
     if isinstance(report, ev.Modified):
         return (report.quantity_raw, report.limit_raw, report.trigger_raw) in order.confirmed
     return isinstance(report, ev.RequestRejected)
-
-
-def _differences(account: Account, filled: Mapping[tuple[str, Product], int] | None) -> list[str]:
-    """Where the sum of the fills under ids of ours is not what the books hold."""
-    if filled is None:
-        return []
-    ours: dict[tuple[str, Product], int] = {}
-    for book in account.ledger.books.values():
-        key = (book.symbol, book.product)
-        ours[key] = ours.get(key, 0) + book.quantity_raw
-    told = []
-    for symbol, product in sorted(ours.keys() | filled.keys()):
-        have, says = ours.get((symbol, product), 0), filled.get((symbol, product), 0)
-        item = account.instruments.get(symbol)
-        if have != says and item is not None:
-            told.append(f"{symbol} {product}: {item.quantity(says)} at the broker, {item.quantity(have)} here")
-    return told

@@ -15,7 +15,7 @@ from livetrade.core.numbers import Number, money, money_raw
 from livetrade.core.schedules import Fees
 from livetrade.errors import JournalError, OrderError
 from livetrade.journal import Journal, MemoryJournal
-from livetrade.ports import Broker, Feed
+from livetrade.ports import Broker, Feed, Funded
 
 _FILE_NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -23,6 +23,13 @@ _FILE_NAME = re.compile(r"[\w.-]{1,64}")
 def check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise OrderError(f"name must be a text, not {name!r}")
+
+
+def opening_cash(cash: Number | None, broker: Broker, journal: Journal) -> Number | None:
+    """What a new account opens with: as given, or what its broker says may be spent."""
+    if cash is None and not journal.exists and isinstance(broker, Funded):
+        return broker.opening_cash()
+    return cash
 
 
 def check_money(cash: Number | None, journal: Journal) -> None:

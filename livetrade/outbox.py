@@ -56,7 +56,7 @@ class Outbox:
         journal: Journal,
         answers: Answers,
         callbacks: tuple[Callbacks, Callbacks],
-        take: Callable[[ev.BlockOpening | ev.Report], object],
+        take: Callable[[ev.News], object],
         requests: deque[ev.Request] | None,
     ) -> None:
         self._account = account

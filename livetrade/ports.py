@@ -6,11 +6,12 @@ Both live on the engine's own asyncio loop and thread. Third parties ship theirs
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
-from livetrade.core.events import Report, Request
+from livetrade.core.events import News, Report, Request
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import FeedState, Product
+from livetrade.core.kinds import FeedState, OrderSide, OrderStatus, OrderType, Product
 from livetrade.core.records import record
 from livetrade.core.ticks import Tick
 from livetrade.core.values import Order
@@ -65,16 +66,60 @@ class Feed(Protocol):
 
 
 @record
+class BrokerOrder:
+    """One order as it stands in a broker's book, whoever placed it. client_order_id: what the broker keeps of ours, ""
+    where it keeps nothing. product: None for one that livetrade does not know. message: the broker's words.
+    placed_ns: nanoseconds UTC, 0 where it does not say."""
+
+    venue_order_id: str
+    client_order_id: str
+    symbol: str
+    side: OrderSide
+    order_type: OrderType
+    product: Product | None
+    quantity: Decimal
+    filled_qty: Decimal
+    avg_price: Decimal | None
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    status: OrderStatus
+    message: str = ""
+    placed_ns: int = 0
+
+
+@record
 class Statement:
-    """What a broker knows of orders of ours.
+    """What a broker knows of orders of ours, and what its books hold.
 
     reports: by client order id, all that was said of an order so far, in any order and as often as it likes; empty
     where the broker surely never got it; no entry where it cannot tell. filled: the net raw quantity of all that was
-    filled under ids of ours, by symbol and product; None where it cannot tell.
+    ever filled under ids of ours, by symbol and product; None where it cannot tell. orders: the day's book, orders of
+    others included; None where it has none. positions: what it holds itself, by symbol and product, whoever bought it;
+    what is not named is flat; None where it cannot tell.
     """
 
     reports: Mapping[str, Sequence[Report]]
     filled: Mapping[tuple[str, Product], int] | None = None
+    orders: Sequence[BrokerOrder] | None = None
+    positions: Mapping[tuple[str, Product], Decimal] | None = None
+
+
+class Requests(Protocol):
+    """What is asked of a broker."""
+
+    def __call__(self) -> Sequence[Request]:
+        """Hands over all that is new, in its order."""
+
+    async def arrived(self) -> None:
+        """Returns when there may be something new."""
+
+
+@runtime_checkable
+class Funded(Protocol):
+    """A broker that tells what may be spent: the opening cash of an account that begins with it."""
+
+    def opening_cash(self) -> Decimal:
+        """Asked once, on the thread that makes the engine."""
 
 
 @runtime_checkable
@@ -89,8 +134,9 @@ class Broker(Protocol):
     venue: Venue | None
 
     async def statement(self, orders: Sequence[Order]) -> Statement:
-        """What became of these orders, which an earlier engine may have sent. Asked once, before `run`, where a journal
-        goes on; raises whatever it likes while it cannot say, and is asked again."""
+        """What became of these orders, which an earlier engine may have sent, and what its books hold. Asked before
+        `run` where a journal goes on, and whenever somebody wants to know; raises whatever it likes while it cannot
+        say, and before `run` is asked again."""
 
-    async def run(self, requests: Callable[[], Sequence[Request]], report: Callable[[Report], None]) -> None:
+    async def run(self, requests: Requests, report: Callable[[News], None]) -> None:
         """Sends requests and reports what the venue says, until it is cancelled."""

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from livetrade.core.events import Report, Request
+from livetrade.core.events import News
 from livetrade.core.numbers import Number
 from livetrade.core.values import Order
 from livetrade.core.venue import Venue
-from livetrade.ports import Statement
+from livetrade.ports import Requests, Statement
 
 
 class PaperBroker:
@@ -32,7 +32,7 @@ class PaperBroker:
         """Knows nothing that the account does not know."""
         return Statement({})
 
-    async def run(self, requests: Callable[[], Sequence[Request]], report: Callable[[Report], None]) -> None:
+    async def run(self, requests: Requests, report: Callable[[News], None]) -> None:
         """Waits to be cancelled: the account steps the venue itself."""
         await asyncio.Event().wait()
 

@@ -35,7 +35,10 @@ def serve(
     symbols: Annotated[str, typer.Option(help="What the feed should bring, parted by commas.")] = "",
     cash: Annotated[
         str | None,
-        typer.Option(help=f"The opening cash of a new account; {OPENING_CASH} unless given.", show_default=False),
+        typer.Option(
+            help=f"The opening cash of a new account; {OPENING_CASH} unless given, with --live the broker's balance.",
+            show_default=False,
+        ),
     ] = None,
     journal: Annotated[
         Path | None,
@@ -46,7 +49,7 @@ def serve(
     name: Annotated[str, typer.Option(help="The engine's name: how others find it.")] = "main",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 picks a free one.", min=0, max=65535)] = 5000,
-    live: Annotated[bool, typer.Option("--live", help="Trade real money.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Trade real money, at Fyers.")] = False,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Let every program of this machine in; only on paper, only on loopback.")
     ] = False,
@@ -76,8 +79,8 @@ def serve(
         raise lt.DeskError(f"a desk needs more packages ({error.name}): pip install 'livetrade[desk]'") from None
     from livetrade.options import default_journal
 
-    if live:
-        raise lt.DeskError("no broker for real orders is part of this version; a desk trades on paper")
+    if live and feed != "fyers":
+        raise lt.DeskError("--live sends real orders to Fyers, at its prices: --feed fyers --symbols NSE:SBIN-EQ,...")
     if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "1"):
         raise lt.DeskError("a desk is one process: several workers would be several accounts; unset WEB_CONCURRENCY")
     if param and strategy is None:
@@ -85,8 +88,9 @@ def serve(
     function, given = None if strategy is None else function_named(strategy), parameters(param)
     check_place(host, certfile=certfile, keyfile=keyfile, remote=remote, no_token=no_token, real=live)
     path = journal if journal is not None else default_journal(name)
-    opening = cash if cash is not None or path.exists() else OPENING_CASH
-    engine = lt.LiveTradingEngine(opening, feed=_feed(feed, _listed(symbols)), journal=path, name=name)
+    opening = cash if cash is not None or path.exists() or live else OPENING_CASH
+    broker = lt.FyersBroker(confirm="LIVE") if live else None
+    engine = lt.LiveTradingEngine(opening, feed=_feed(feed, _listed(symbols)), broker=broker, journal=path, name=name)
     engine.process = Process.DESK
     try:
         place = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}

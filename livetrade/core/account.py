@@ -243,11 +243,24 @@ class Account(Booking):
             self._emit(change)
 
     def _on_block(self, message: ev.BlockOpening) -> None:
-        self._blocks.pop(message.by, None)
+        was_asked = self.is_asked
+        self._blocks.pop((message.by, message.symbol), None)
         if message.reason:
-            self._blocks[message.by] = message.reason
+            self._blocks[message.by, message.symbol] = message.reason
+        if was_asked and not self.is_asked:
+            self._touched.update(self.markets)  # what waited to be closed may be now
         if message.alarm:
             self._alarm(message.by, message.alarm)
+
+    def _on_broker_position(self, message: ev.BrokerPosition) -> None:
+        market = self.markets.get(message.symbol)
+        if market is not None:
+            quantity_raw = int(message.quantity.scaleb(market.instrument.quantity_scale))
+            self._compare_with_broker(market, message.product, quantity_raw)
+
+    def _on_accepted_difference(self, command: ev.DifferenceAccepted) -> None:
+        if self.accepted.get((command.symbol, command.product), 0) != command.difference_raw:
+            self._emit(command)
 
     def _on_end_session(self, _: ev.EndSession) -> None:
         self._note_marks()
@@ -292,6 +305,9 @@ class Account(Booking):
         if market is None or reason:
             self._deny("settle", f"Nothing to settle: {reason}")
             return
+        if self.is_asked:
+            self._deny("settle", self._asking)
+            return
         self._touched[command.symbol] = market
         for order in list(market.working.values()):
             self._cancel(order)
@@ -334,10 +350,12 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.Halt: Account._on_halt,
     ev.Resume: Account._on_resume,
     ev.Transfer: Account._on_transfer,
+    ev.DifferenceAccepted: Account._on_accepted_difference,
     ev.Wake: Account._on_wake,
     ev.ClockJumped: Account._on_jump,
     ev.QuoteLost: Account._on_quote_lost,
     ev.BlockOpening: Account._on_block,
+    ev.BrokerPosition: Account._on_broker_position,
     ev.EndSession: Account._on_end_session,
     ev.FeedChanged: Account._on_feed,
     ev.Accepted: Account._on_report,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
-from livetrade.core.kinds import OrderSide, PriceSource
+from livetrade.core.kinds import OrderSide, PriceSource, Product
 from livetrade.core.limits import (
     Approved,
     Check,
@@ -29,13 +29,26 @@ from livetrade.core.state import SECOND_NS, Market, State
 from livetrade.core.values import Fill, Order
 from livetrade.errors import OrderError
 
+ASKED = "broker"
+"""Who blocks opening while the broker is asked what became of earlier orders. What it holds is not known until then:
+nothing is closed either, for it may be gone."""
 MarginRule = Callable[[Any, Order], Decimal]  # its first argument is the whole `Account`
 
 
 class Approving(State):
     """A state that can say whether an order may be sent."""
 
-    __slots__ = ("_blocks", "_stale_before_ns", "_stale_reason", "fees", "limits", "margin", "trigger_by", "ts")
+    __slots__ = (
+        "_blocks",
+        "_elsewhere",
+        "_stale_before_ns",
+        "_stale_reason",
+        "fees",
+        "limits",
+        "margin",
+        "trigger_by",
+        "ts",
+    )
 
     def __init__(
         self,
@@ -51,7 +64,8 @@ class Approving(State):
         self.trigger_by = trigger_by
         self.fees = fees
         self.margin = margin
-        self._blocks: dict[str, str] = {}
+        self._blocks: dict[tuple[str, str], str] = {}
+        self._elsewhere: dict[tuple[str, Product], int] = {}  # by how much the broker's own book differs from ours
         self._stale_before_ns = 0
         self._stale_reason = ""
 
@@ -59,9 +73,9 @@ class Approving(State):
         self, order: Order, market: Market, instead_of: Order | None = None, parts: Sequence[int] = ()
     ) -> Approved | Denied:
         """instead_of: the working order that this one would replace. parts: the slices that it would be sent in."""
-        through = next((check.reason for check in self._exit_checks(order, market) if check.reason), None)
-        if through:
-            return Denied(order, through)
+        early = next((check.reason for check in self._early_checks(order, market) if check.reason), None)
+        if early:
+            return Denied(order, early)
         verdict = approve(order, self.limits, self._situation(order, market, instead_of, parts))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
@@ -77,10 +91,17 @@ class Approving(State):
         """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
         situation = self._situation(order, market, None, parts)
         opening = opening_part(order, situation)
-        asked = [*self._exit_checks(order, market), *checks(order, opening, self.limits, situation)]
+        asked = [*self._early_checks(order, market), *checks(order, opening, self.limits, situation)]
         if opening:
             asked.append(self._money_check(replaced(order, opening_raw=opening), None, parts)[1])
         return opening, asked
+
+    def _early_checks(self, order: Order, market: Market) -> Iterator[Check]:
+        """What is asked before any limit, also of an order that only closes."""
+        yield from self._exit_checks(order, market)
+        book = self.ledger.books.get(order.book_key)
+        if self.is_asked and book is not None and book.closes(order.side):
+            yield Check("broker", None, None, self._asking)
 
     def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """An exit that would fire at once is refused before its entry is sent."""
@@ -101,7 +122,7 @@ class Approving(State):
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
         return Situation(
             halted=self.halted,
-            blocked=next(iter(self._blocks.values()), None),
+            blocked=next((why for (_, symbol), why in self._blocks.items() if symbol in ("", order.symbol)), None),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -120,14 +141,34 @@ class Approving(State):
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
         """What an order's own book lets it close: the position less what already works to reduce it."""
         book = self.ledger.books.get(order.book_key)
-        if book is None:
+        if book is None or self.is_asked:
             return 0
-        working = sum(
-            other.working_raw
-            for other in market.working.values()
-            if other.side is order.side and other.book_key == order.book_key and other is not instead_of
-        )
-        return max(0, book.closes(order.side) - working)
+        rivals = [o for o in market.working.values() if o.side is order.side and o is not instead_of]
+        working = sum(other.working_raw for other in rivals if other.book_key == order.book_key)
+        closable = max(0, book.closes(order.side) - working)
+        if not self._gone(order.symbol, order.product, order.side):
+            return closable
+        closing = sum(other.working_raw - min(other.opening_raw, other.working_raw) for other in rivals)
+        return min(closable, max(0, self._left_at_broker(market, order.product, order.side) - closing))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the broker is being asked what became of earlier orders."""
+        return bool(self._asking)
+
+    @property
+    def _asking(self) -> str:
+        """Why nothing may be closed either for now; empty while it may."""
+        return self._blocks.get((ASKED, ""), "")
+
+    def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
+        """How much of what an order on this side would close was closed elsewhere."""
+        return max(0, self._elsewhere.get((symbol, product), 0) * side.sign)
+
+    def _left_at_broker(self, market: Market, product: Product, side: OrderSide) -> int:
+        """What the broker's own book lets an order on this side close, over the books of all strategies."""
+        held = sum(book.closes(side) for book in market.books if book.product is product)
+        return max(0, held - self._gone(market.instrument.symbol, product, side))
 
     def _stale(self, market: Market) -> str | None:
         quote = market.quote

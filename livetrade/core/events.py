@@ -5,6 +5,8 @@ events too, as are the reports that changed something. Each carries `ts`, intege
 the shell. An event carries every figure of its decision, so that folding it (`Account.apply`) decides nothing.
 """
 
+from decimal import Decimal
+
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import ExitStatus, FeedState, OrderSide, OrderType, PriceSource, Product, Source, TimeInForce
 from livetrade.core.records import record
@@ -141,14 +143,27 @@ class QuoteLost:
 
 @record
 class BlockOpening:
-    """While there is a `reason`, opening orders are refused with it; an empty one lifts the block. `by` names who
-    blocks: each has one block of its own. What the machine can do now is no part of the account's past, so this is no
-    event; the `alarm` that it raises is one."""
+    """While there is a `reason`, opening orders (of one `symbol`, where it is given) are refused with it; an empty one
+    lifts the block. `by` names who blocks: each has one block of its own for each symbol, and one for all. What the
+    machine can do now is no part of the account's past, so this is no event; the `alarm` that it raises is one."""
 
     ts: int
     by: str
     reason: str = ""
     alarm: str = ""
+    symbol: str = ""
+
+
+@record
+class BrokerPosition:
+    """What the broker's own book holds of a symbol and product, whoever bought it. Told when every execution of ours
+    that it counts has been reported. No event: a broker tells it again, and only what follows from it is decided. Its
+    quantity is exact, for a broker need not know our scales."""
+
+    ts: int
+    symbol: str
+    product: Product
+    quantity: Decimal
 
 
 @record
@@ -201,19 +216,24 @@ class Accepted:
 
 @record
 class Rejected:
-    """`sent`: False where the order never left, and the venue said nothing of it."""
+    """`sent`: False where the order never left, and the venue said nothing of it. `filled_raw`: see `Canceled`."""
 
     ts: int
     client_order_id: str
     reason: str
     sent: bool = True
+    filled_raw: int | None = None
 
 
 @record
 class Canceled:
+    """The order's end. `filled_raw`: how much of it had filled then, by all that the venue knows; executions that were
+    not reported yet are waited for. None from a venue that reports them all before it."""
+
     ts: int
     client_order_id: str
     reason: str = ""
+    filled_raw: int | None = None
 
 
 @record
@@ -221,6 +241,7 @@ class Expired:
     ts: int
     client_order_id: str
     reason: str = ""
+    filled_raw: int | None = None
 
 
 @record
@@ -457,6 +478,17 @@ class ClosePending:
 
 
 @record
+class DifferenceAccepted:
+    """Somebody knows that the broker's fills under our ids differ by so much from the books (by nothing again: 0), and
+    goes on with it. A command too."""
+
+    ts: int
+    symbol: str
+    product: Product
+    difference_raw: int
+
+
+@record
 class Halted:
     ts: int
     reason: str
@@ -489,10 +521,13 @@ Command = (
     | Halt
     | Resume
     | Transfer
+    | DifferenceAccepted
 )
 Request = Submit | Modify | Cancel
 Report = Accepted | Rejected | Canceled | Expired | Modified | RequestRejected | Triggered | Unknown | Executed
-Input = Tick | Command | Report | Wake | ClockJumped | QuoteLost | BlockOpening | EndSession | FeedChanged
+News = Report | BrokerPosition | BlockOpening
+"""What a broker may tell: of orders, of its own book, and that for now nothing should be opened."""
+Input = Tick | Command | News | Wake | ClockJumped | QuoteLost | EndSession | FeedChanged
 Event = (
     AccountOpened
     | SessionStarted
@@ -524,6 +559,7 @@ Event = (
     | FeedChanged
     | Alarm
     | ClosePending
+    | DifferenceAccepted
     | Halted
     | Resumed
     | EquityPoint

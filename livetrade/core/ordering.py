@@ -220,7 +220,7 @@ class Ordering(Approving):
                 self._cancel(order)
 
     def _cancel(self, order: Order) -> None:
-        if order.is_open and order.status is not OrderStatus.PENDING_CANCEL:
+        if order.is_open and order.ending is None and order.status is not OrderStatus.PENDING_CANCEL:
             self._emit(ev.Cancel(self.ts, order.client_order_id))
             self._to_simulated(self.orders[order.client_order_id])
 
@@ -251,8 +251,8 @@ def duplicate(known: Order) -> str:
 def _cannot_modify(order: Order, command: ev.ModifyOrder) -> str | None:
     """Why an open order cannot take these terms, or None."""
     name = order.client_order_id
-    if order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN):
-        return f"Nothing to modify: a change of {name} is on its way ({order.status})"
+    if order.ending or order.status in (OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN):
+        return f"Nothing to modify: a change of {name} is on its way ({order.ending or order.status})"
     if order.is_protective:
         return f"Nothing to modify: {name} closes a position"
     if command.limit_raw and order.limit_raw is None:

@@ -11,8 +11,9 @@ state it comes: the venue's id, the trigger, an execution by its id, a confirmed
 it. Its state is what these facts add up to, and a report that tells no new one leaves the order as it is.
 
 What has filled is decided by the executions alone: a late fill still counts in a canceled order, and one that is wholly
-filled is FILLED whatever else was said, until a larger quantity is confirmed. A refusal does not say what it refuses:
-it answers the request that is on its way, and a confirmation that comes after all still counts.
+filled is FILLED whatever else was said, until a larger quantity is confirmed. An end that tells of executions which are
+still to come is believed when they have: until then the order is open, for no more than these. A refusal does not say
+what it refuses: it answers the request that is on its way, and a confirmation that comes after all still counts.
 """
 
 from typing import assert_never
@@ -86,6 +87,8 @@ def after(order: Order, said: object) -> OrderStatus | None:
     status = TABLE[order.status].get(type(said))
     if status is None or _is_known(order, said, status):
         return None
+    if _is_early(order, said):
+        return order.status
     if _settles(order, said):
         if order.filled_raw >= getattr(said, "quantity_raw", order.quantity_raw):
             return S.FILLED
@@ -107,8 +110,13 @@ def _is_known(order: Order, said: object, status: OrderStatus) -> bool:
             terms = _terms(said)
             return terms in order.confirmed and (order.pending is None or _terms(order.pending) != terms)
         case Rejected() | Canceled() | Expired():
-            return order.ended is not None
+            return order.ended is not None or order.ending is not None
     return False
+
+
+def _is_early(order: Order, said: object) -> bool:
+    """Whether it is an end that overtook some of its executions."""
+    return isinstance(said, Rejected | Canceled | Expired) and (said.filled_raw or 0) > order.filled_raw
 
 
 def _settles(order: Order, said: object) -> bool:
@@ -121,8 +129,12 @@ def _settles(order: Order, said: object) -> bool:
 def with_fill(order: Order, fill: Fill) -> Order:
     """The order after one execution, which must be new to it."""
     filled = order.filled_raw + fill.quantity_raw
-    status = order.status
-    if fill.quantity_raw >= order.working_raw:
+    status, ended, ending = order.status, order.ended, order.ending
+    if ending is not None:
+        if filled >= order.ends_at_raw:
+            status = S.FILLED if filled >= order.quantity_raw else ending
+            ended, ending = ending, None
+    elif fill.quantity_raw >= order.working_raw:
         status = S.FILLED
     elif status in (S.SUBMITTED, S.ACCEPTED, S.UNKNOWN):
         status = S.PARTIALLY_FILLED if order.pending is None else S.PENDING_UPDATE
@@ -134,8 +146,10 @@ def with_fill(order: Order, fill: Fill) -> Order:
         fees_raw=order.fees_raw + fill.fees_raw,
         executions=order.executions | {fill.execution_id},
         triggered=order.trigger_raw is not None,
-        pending=None if status is S.FILLED else order.pending,
+        pending=None if status is S.FILLED or ended is not None else order.pending,
         reason="" if status is S.FILLED else order.reason,
+        ended=ended,
+        ending=ending,
         updated_ns=fill.time_ns,
     )
 
@@ -150,6 +164,8 @@ def with_news(order: Order, said: Said, status: OrderStatus) -> Order:
             changes["requested_ns"] = said.ts
         case Accepted():
             changes["venue_order_id"] = said.venue_order_id or order.venue_order_id
+        case Rejected() | Canceled() | Expired() if _is_early(order, said):
+            changes |= {"ending": _ENDS[type(said)], "ends_at_raw": said.filled_raw, "reason": said.reason}
         case Rejected() | Canceled() | Expired():
             reason = "" if status is S.FILLED else said.reason or order.reason
             changes |= {"reason": reason, "pending": None, "ended": _ENDS[type(said)]}

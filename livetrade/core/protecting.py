@@ -8,7 +8,7 @@ from decimal import Decimal
 from livetrade.core import events as ev
 from livetrade.core.examining import Examining
 from livetrade.core.exits import reached, trailed, trigger, watched
-from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Source, TimeInForce
+from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Product, Source, TimeInForce
 from livetrade.core.ledger import Book, BookKey
 from livetrade.core.numbers import EXACT
 from livetrade.core.ordering import base36
@@ -89,9 +89,11 @@ class Protecting(Examining):
     def _end_bracket(self, book: Book) -> None:
         """The position has ended, and its exits with it."""
         for risk in list(self.brackets.get(book.key, {}).values()):
-            order = self.orders.get(risk.order_id or "")
-            status = ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
-            self._emit(ev.ExitEnded(self.ts, risk.risk_id, status))
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
+
+    def _end_of(self, risk: RiskOrder) -> ExitStatus:
+        order = self.orders.get(risk.order_id or "")
+        return ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
 
     # ── checking and firing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,6 +112,9 @@ class Protecting(Examining):
         return len(self._out) > before
 
     def _check_bracket(self, market: Market, book: Book, bracket: dict[ExitKind, RiskOrder]) -> None:
+        if self._is_gone(market, book):
+            self._end_what_is_gone(market, book, bracket)
+            return
         fired = [risk for risk in bracket.values() if risk.status is ExitStatus.TRIGGERED]
         if fired:
             self._pursue(fired[0], market, book)
@@ -137,7 +142,9 @@ class Protecting(Examining):
 
     def _pursue(self, risk: RiskOrder, market: Market, book: Book) -> None:
         """A fired exit stays responsible until flat: what no order works to close is sent (again)."""
-        if self.ts < risk.retry_ns:
+        if self.ts < risk.retry_ns or any(
+            order.risk_id == risk.risk_id and order.ending is not None for order in market.working.values()
+        ):
             return
         self._cancel_reducing(market, book)
         order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)
@@ -194,6 +201,42 @@ class Protecting(Examining):
                     alerts.watch_order(order, self.trigger_by)
         market.idle = not (alerts.active or market.exposure_raw)
 
+    # ── what the broker itself holds ─────────────────────────────────────────────────────────────────────────────────
+
+    def _compare_with_broker(self, market: Market, product: Product, quantity_raw: int) -> None:
+        """The broker's own book holds less than ours after a sale made elsewhere: no exit closes more than that."""
+        symbol, item = market.instrument.symbol, market.instrument
+        ours = sum(book.quantity_raw for book in market.books if book.product is product)
+        before, now = self._elsewhere.pop((symbol, product), 0), quantity_raw - ours
+        if now:
+            self._elsewhere[symbol, product] = now
+        side = OrderSide.SELL if ours > 0 else OrderSide.BUY
+        if now == before:
+            return
+        self._touched[symbol] = market
+        if ours and now * side.sign > 0:
+            left = item.quantity(self._left_at_broker(market, product, side))
+            self._alarm(
+                "position elsewhere",
+                f"{symbol} {product}: the broker holds {item.quantity(quantity_raw)}, the books {item.quantity(ours)}: "
+                f"something was closed elsewhere, and exits close no more than {left}",
+            )
+
+    def _is_gone(self, market: Market, book: Book) -> bool:
+        """Whether nothing of a book is left at the broker, and nothing is on its way that could be why."""
+        side = OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY
+        if not self._gone(book.symbol, book.product, side) or self._left_at_broker(market, book.product, side):
+            return False
+        return not any(order.book_key == book.key and order.side is side for order in market.working.values())
+
+    def _end_what_is_gone(self, market: Market, book: Book, bracket: dict[ExitKind, RiskOrder]) -> None:
+        for risk in list(bracket.values()):
+            self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
+            what = "closed" if self._end_of(risk) is ExitStatus.FILLED else "canceled"
+            told = f"{risk.kind} of {risk.symbol} at {risk.trigger_price}"
+            self._alarm(f"exit {what}", f"{told}: the broker holds nothing that it could close (any more)")
+        self._touched[book.symbol] = market
+
     # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _all_to_close(self, markets: list[Market]) -> dict[BookKey, int]:
@@ -232,7 +275,7 @@ class Protecting(Examining):
         book = self.ledger.books.get(key) or Book(strategy, market.instrument, product)
         order = self._closing_order(book, Source.FLATTEN, book.tag)
         now = min(self._closable(order, market), quantity_raw)
-        left = quantity_raw - now if self._awaits_answer(market, key) else 0
+        left = quantity_raw - now if self.is_asked or self._awaits_answer(market, key) else 0
         if left != self.closing.get(key, 0):
             self._emit(ev.ClosePending(self.ts, strategy, symbol, product, left))
         self._submit_part(order, now, market)

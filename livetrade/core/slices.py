@@ -43,6 +43,8 @@ def together(children: Sequence[Order]) -> Order:
         trigger_raw=asked[0][2],
         asked_raw=None,
         pending=None,
+        ending=None,
+        ends_at_raw=0,
         opening_raw=sum(child.opening_raw for child in children),
         margin_raw=sum(child.margin_raw for child in children),
         filled_raw=sum(child.filled_raw for child in children),

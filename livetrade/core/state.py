@@ -13,7 +13,7 @@ from livetrade.core import events as ev
 from livetrade.core.exits import NEVER_HIGH, Alerts
 from livetrade.core.history import EquityTable, FillTable, OrderTable
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import ExitKind, ExitStatus, FeedState
+from livetrade.core.kinds import ExitKind, ExitStatus, FeedState, Product
 from livetrade.core.ledger import Book, BookKey, Ledger
 from livetrade.core.limits import reckoned_at
 from livetrade.core.orders import Said, after, with_fill, with_news
@@ -72,6 +72,7 @@ class Market:
 
 class State:
     __slots__ = (
+        "accepted",
         "alarms",
         "blocked_raw",
         "brackets",
@@ -125,6 +126,8 @@ class State:
         self.risks: dict[str, RiskOrder] = {}
         self.brackets: dict[BookKey, dict[ExitKind, RiskOrder]] = {}
         self.closing: dict[BookKey, int] = {}
+        self.accepted: dict[tuple[str, Product], int] = {}
+        """By how much the broker's fills may differ from the books, as somebody accepted."""
         self.halted: str | None = None
         self.feed = ev.FeedChanged(0, FeedState.NONE)
         self.day = ""
@@ -305,6 +308,9 @@ class State:
         else:
             self.closing.pop(key, None)
 
+    def _accepted_difference(self, event: ev.DifferenceAccepted) -> None:
+        self.accepted[event.symbol, event.product] = event.difference_raw
+
     def _halted(self, event: ev.Halted) -> None:
         self.halted = event.reason
 
@@ -376,6 +382,7 @@ _FOLD: dict[type, Callable[[Any, Any], None]] = {
     ev.FeedChanged: State._feed,
     ev.Alarm: State._alarmed,
     ev.ClosePending: State._close_pending,
+    ev.DifferenceAccepted: State._accepted_difference,
     ev.Halted: State._halted,
     ev.Resumed: State._resumed,
     ev.EquityPoint: State._equity,

@@ -101,6 +101,10 @@ class Order:
     """The terms of each modification that was confirmed; a confirmation counts once."""
     parent_id: str = ""
     """The id that it was asked by together with others, where one order was sent in slices."""
+    ending: OrderStatus | None = None
+    """What the venue said ended it, while executions from before that are still to come."""
+    ends_at_raw: int = 0
+    """How much will have filled when they have come."""
 
     @property
     def symbol(self) -> str:
@@ -130,6 +134,8 @@ class Order:
     @property
     def working_raw(self) -> int:
         """The most that may still fill, a modification that is on its way included."""
+        if self.ending is not None:
+            return self.ends_at_raw - self.filled_raw
         changed = self.pending.quantity_raw if self.pending else 0
         return max(self.quantity_raw, changed) - self.filled_raw
 

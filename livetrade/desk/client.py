@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from livetrade import errors, registry
 from livetrade.answers import Answers
+from livetrade.brokerbooks import BrokerBooks
 from livetrade.columns import View
 from livetrade.context import StrategyInfo
 from livetrade.core import events as ev
@@ -37,9 +38,11 @@ from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
 from livetrade.outbox import changed_orders
+from livetrade.ports import BrokerOrder
 from livetrade.preview import Preview
 from livetrade.readers import Reader
 from livetrade.reads import view_of
+from livetrade.reconciling import Compared
 from livetrade.snapshot import headline, panel_snapshot
 from livetrade.stream import LivePriceStream
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
@@ -54,6 +57,7 @@ CLOSE_SECONDS = 1.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
 WHY_SECONDS = 120.0
+BROKER_SECONDS = 60.0
 OVERDUE_LOOKS = 32
 """Regular looks (8 s) after which a command without an answer is told as not confirmed."""
 LOST = "Connection lost"
@@ -126,7 +130,7 @@ class DeskStream(LivePriceStream):
         self._instruments[instrument.symbol] = instrument.in_zone(self.zone)
 
 
-class AttachedEngine(Surface):
+class AttachedEngine(BrokerBooks, Surface):
     """The engine of a desk; made by `lt.attach()` and `lt.start_desk(...)`.
 
     It has everything that a `LiveTradingEngine` has. `close()` only detaches: the desk trades on, and its stops fire.
@@ -476,6 +480,16 @@ class AttachedEngine(Surface):
             for name, state, started_ns, error in answer["strategies"]
         ]
         return [*super()._strategy_infos(), *there]
+
+    def broker_rows(self) -> Sequence[tuple[BrokerOrder, bool]]:
+        answer = self._ask("broker_orders", {}).result(BROKER_SECONDS)
+        return [(record_from(BrokerOrder, row, {}), foreign) for row, foreign in answer["rows"]]
+
+    def compared(self, accept: bool) -> Sequence[Compared]:
+        answer = self._ask("reconcile", {"accept": accept}).result(BROKER_SECONDS)
+        items = [instrument_of(terms, self.account.zone) for terms in answer["instruments"]]
+        known = {item.symbol: item for item in items}
+        return [record_from(Compared, row, known) for row in answer["rows"]]
 
     def _now_ns(self) -> int:
         return max(time_ns(), self.account.ts)

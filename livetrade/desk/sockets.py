@@ -51,8 +51,12 @@ PER_SECOND, BURST = 1_000.0, 5_000.0
 AT_ONCE = ("update", "flatten", "halt", "cancel", "cancel_all", "close_position")
 """Which do not: prices, and what makes an account safer."""
 TRY_LATER, ODD = 1013, 1008
-ASKED = ("ticks", "lookup", "barrier", "strategies")
+ASKED = ("ticks", "lookup", "barrier", "strategies", "broker_orders", "reconcile")
 """What an attached engine asks beside its commands (`bodies.ATTACHED`)."""
+BOOKS: dict[str, bodies.Shape] = {
+    "broker_orders": {},
+    "reconcile": {"accept": bodies.Field("bool", "Go on with the differences as they are.")},
+}
 
 
 async def stream(server: "Server", socket: WebSocket) -> None:
@@ -168,6 +172,7 @@ class AttachedLine(Line):
     def __init__(self, server: "Server", socket: WebSocket, after: int) -> None:
         super().__init__(server, socket, after)
         self._pace = Pace(PER_SECOND, BURST)
+        self._books: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
         engine = self.server.engine
@@ -214,6 +219,24 @@ class AttachedLine(Line):
 
     async def _obey(self, key: str, name: str, body: Any) -> None:
         match name:
+            case "update":
+                self.server.orders.post_price(bodies.checked(body, bodies.ATTACHED[name]))
+            case "register":
+                item = self.server.orders.register(bodies.checked(body, bodies.ATTACHED[name])["instrument"])
+                self._confirm(key, instrument=instrument_terms(item))
+            case "shutdown":
+                self._shut_down(key, force=bodies.checked(body, bodies.ATTACHED[name]).get("force", False))
+            case _ if name in ASKED or name in ("preview", "why"):
+                await self._tell(key, name, body)
+            case _:
+                client = self.socket.client
+                origin = Origin("ATTACHED", f"{client.host}:{client.port}" if client else "")
+                task = self.server.orders.take(name, bodies.checked(body, bodies.ATTACHED[name]), origin, key)
+                task.add_done_callback(partial(self._answered, key))
+
+    async def _tell(self, key: str, name: str, body: Any) -> None:
+        """Answers a question, which changes nothing of the account's orders."""
+        match name:
             case "ticks":
                 await self._send_ticks(
                     key, bodies.checked(body, {"symbol": bodies.Field("text", "", required=True)})["symbol"]
@@ -225,6 +248,11 @@ class AttachedLine(Line):
                 self._confirm(
                     key, strategies=[[i.name, i.state, nanoseconds(i.started_at, UTC), i.error] for i in infos]
                 )
+            case "broker_orders" | "reconcile":
+                accept = bodies.checked(body, BOOKS[name]).get("accept", False)
+                asking = asyncio.create_task(self._send_books(key, name, accept=accept))
+                self._books.add(asking)
+                asking.add_done_callback(self._books.discard)
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
@@ -235,18 +263,23 @@ class AttachedLine(Line):
                 order_id = bodies.checked(body, bodies.ATTACHED[name])["client_order_id"]
                 told = await asyncio.to_thread(self.server.engine._why, order_id)
                 self._confirm(key, why=None if told is None else plain_record(told))
-            case "update":
-                self.server.orders.post_price(bodies.checked(body, bodies.ATTACHED[name]))
-            case "register":
-                item = self.server.orders.register(bodies.checked(body, bodies.ATTACHED[name])["instrument"])
-                self._confirm(key, instrument=instrument_terms(item))
-            case "shutdown":
-                self._shut_down(key, force=bodies.checked(body, bodies.ATTACHED[name]).get("force", False))
-            case _:
-                client = self.socket.client
-                origin = Origin("ATTACHED", f"{client.host}:{client.port}" if client else "")
-                task = self.server.orders.take(name, bodies.checked(body, bodies.ATTACHED[name]), origin, key)
-                task.add_done_callback(partial(self._answered, key))
+
+    async def _send_books(self, key: str, name: str, *, accept: bool) -> None:
+        """The broker is asked, which may take its time: nothing else waits for that."""
+        try:
+            await self._read_books(key, name, accept=accept)
+        except LiveTradeError as error:
+            self._fail(key, type(error).__name__, str(error))
+
+    async def _read_books(self, key: str, name: str, *, accept: bool) -> None:
+        engine = self.server.engine
+        if name == "broker_orders":
+            rows = await asyncio.to_thread(engine.broker_rows)
+            self._confirm(key, rows=[[plain_record(row), foreign] for row, foreign in rows])
+            return
+        found = await asyncio.to_thread(engine.compared, accept)
+        terms = {each.symbol: instrument_terms(each.instrument) for each in found}
+        self._confirm(key, rows=[plain_record(each) for each in found], instruments=list(terms.values()))
 
     def _answered(self, key: str, task: "asyncio.Task[OrderResult]") -> None:
         error = None if task.cancelled() else task.exception()

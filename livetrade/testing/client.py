@@ -1,8 +1,6 @@
 """One connection to the loopback data socket, as the server sees it."""
 
 import asyncio
-import socket as sockets
-import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from random import Random
@@ -11,6 +9,7 @@ from websockets.asyncio.server import ServerConnection
 
 from livetrade.testing import wire
 from livetrade.testing.faults import Fault, Faults, garbage
+from livetrade.testing.http import reset
 from livetrade.testing.listings import Listing
 
 HUGE = 16 << 20
@@ -91,11 +90,8 @@ class Client:
         return transport
 
     def reset(self) -> None:
-        """A TCP reset: closed without a goodbye, what was on its way is lost."""
-        linger = struct.pack("ii", 1, 0)
-        with suppress(OSError):  # the other end was quicker, and the socket is closed already
-            self._transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
-        self._transport.abort()
+        """A TCP reset."""
+        reset(self._transport)
 
     def _tear(self) -> None:
         """A frame begins, and the connection ends before the frame does."""

@@ -1,4 +1,4 @@
-"""Fyers on loopback: its data socket, and the REST calls that a feed, a log-in and a download of candles make."""
+"""Fyers on loopback: its data socket, its order side, and the REST calls that a feed, a log-in and candles make."""
 
 import asyncio
 import logging
@@ -20,6 +20,7 @@ from livetrade.testing import http, wire
 from livetrade.testing.client import Client
 from livetrade.testing.faults import Fault, Faults
 from livetrade.testing.listings import STANDARD, Listing
+from livetrade.testing.orderside import OrderSide, matched
 from livetrade.testing.rest import Calls, Keys
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class FyersServer:
     commodity. Each has a last price from the beginning. ack_every: how many data frames a client has to acknowledge
     together. trimmed: updates leave out what is unchanged at their end, instead of spelling it out as unchanged.
 
+    exchange: the order side, where orders of a broker are placed, matched at the quotes and reported (`OrderSide`).
     connections: how many were authenticated so far. acks, pings, subscriptions, unsubscriptions, modes, pauses,
     resumes: what came so far, over all connections.
     """
@@ -72,7 +74,10 @@ class FyersServer:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name="livetrade-fyers-server", daemon=True)
         self._thread.start()
-        self._server, self._rest = self._do(self._listen())
+        self.exchange = OrderSide(self._listings, self._loop, self._do, self._admits)
+        self._calls.orders = self.exchange.answer
+        self._server, self._rest, self._order_socket = self._do(self._listen())
+        self._order_port: int = next(iter(self._order_socket.sockets)).getsockname()[1]
         self._socket_port: int = next(iter(self._server.sockets)).getsockname()[1]
         self._rest_port: int = self._rest.sockets[0].getsockname()[1]
 
@@ -94,13 +99,22 @@ class FyersServer:
 
     @property
     def api_url(self) -> str:
-        """Here is validate-authcode."""
+        """Here are validate-authcode, orders and books."""
         return f"http://127.0.0.1:{self._rest_port}/api/v3"
 
     @property
     def urls(self) -> dict[str, str]:
         """The addresses by the names that `FyersFeed` has for them."""
         return {"socket_url": self.socket_url, "data_url": self.data_url, "static_url": self.static_url}
+
+    @property
+    def order_socket_url(self) -> str:
+        return f"ws://127.0.0.1:{self._order_port}/trade/v3"
+
+    @property
+    def broker_urls(self) -> dict[str, str]:
+        """The addresses by the names that `FyersBroker` has for them."""
+        return {"api_url": self.api_url, "order_socket_url": self.order_socket_url, "static_url": self.static_url}
 
     @property
     def token(self) -> str:
@@ -173,6 +187,7 @@ class FyersServer:
             for symbol, figures in rows:
                 listing = self._listings[symbol]
                 changes.append((listing, listing.put({"time": int(time.time()), **figures})))
+            matched(self.exchange, (listing.symbol for listing, _ in changes))
             for client in list(self._clients):
                 await self._send_data(client, [item for change in changes for item in client.items(*change)])
 
@@ -254,8 +269,11 @@ class FyersServer:
 
     # ── the data socket ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _listen(self) -> tuple[Server, asyncio.Server]:
-        return await self._serve(0), await http.serve(self._calls.answer)
+    async def _listen(self) -> tuple[Server, asyncio.Server, Server]:
+        return await self._serve(0), await http.serve(self._calls.answer), await self.exchange.listen()
+
+    def _admits(self, authorization: str) -> bool:
+        return authorization == self._keys.token and not self._faults.expired
 
     async def _serve(self, port: int) -> Server:
         return await serve(
@@ -384,13 +402,18 @@ class FyersServer:
     async def _stop(self) -> None:
         for client in list(self._clients):
             client.reset()
-        self._server.close()
-        self._rest.close()
-        await self._server.wait_closed()
-        await self._rest.wait_closed()
+        self.exchange.close()
+        for server in (self._server, self._rest, self._order_socket):
+            server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks:
+            await asyncio.wait(tasks, timeout=0.3)
+        for task in tasks:
+            task.cancel()  # an answer that never comes
+        if tasks:
             await asyncio.wait(tasks, timeout=1)
+        for server in (self._server, self._rest, self._order_socket):
+            await server.wait_closed()
 
     def close(self) -> None:
         """Ends every connection and the thread. May be called again."""

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import socket as sockets
+import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -32,6 +35,10 @@ class Response(NamedTuple):
     body: bytes
     kind: str = "application/json"
     headers: Mapping[str, str] = {}
+    delay: float = 0.0
+    """Seconds until it is sent."""
+    cut: bool = False
+    """The connection is reset in its place."""
 
     @classmethod
     def of(cls, told: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> "Response":
@@ -44,7 +51,13 @@ async def serve(answer: Callable[[Request], Response]) -> asyncio.Server:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await _request(reader)
-            writer.write(_bytes(answer(request)))
+            response = answer(request)
+            if response.delay:
+                await asyncio.sleep(response.delay)
+            if response.cut:
+                reset(writer.transport)
+                return
+            writer.write(_bytes(response))
             await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asked has gone, or talks something else
@@ -52,6 +65,15 @@ async def serve(answer: Callable[[Request], Response]) -> asyncio.Server:
             writer.close()
 
     return await asyncio.start_server(talk, "127.0.0.1", 0)
+
+
+def reset(transport: asyncio.BaseTransport) -> None:
+    """A TCP reset: closed without a goodbye, what was on its way is lost."""
+    linger = struct.pack("ii", 1, 0)
+    with suppress(OSError):  # the other end was quicker, and the socket is closed already
+        transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, linger)
+    if isinstance(transport, asyncio.Transport):
+        transport.abort()
 
 
 async def _request(reader: asyncio.StreamReader) -> Request:

@@ -90,6 +90,22 @@ class Listing:
     def price(self, name: str) -> float:
         return self.raw.get(name, 0) / (100 * self.multiplier)
 
+    def exact(self, name: str) -> Decimal:
+        """A price, 0 where there is none."""
+        return Decimal(self.raw.get(name, 0)) / (100 * self.multiplier)
+
+    @property
+    def last(self) -> Decimal:
+        return self.exact("last")
+
+    @property
+    def tick(self) -> Decimal:
+        return Decimal("0.0025" if self.multiplier > 1 else "0.05")
+
+    def touch(self, side: int) -> Decimal:
+        """What an order on this side (1 to buy, -1 to sell) meets; 0 for nothing."""
+        return self.exact("ask" if side > 0 else "bid")
+
     # ── what the REST calls tell ─────────────────────────────────────────────────────────────────────────────────────
 
     def quote(self) -> dict[str, Any]:
@@ -132,7 +148,7 @@ class Listing:
                 f"{name} OF THE LOOPBACK",
                 self._kind(option),
                 "75" if self.expiry and self.segment == "nse_fo" else "1",
-                "0.0025" if self.multiplier > 1 else "0.05",
+                str(self.tick),
                 "" if self.expiry else "INE062A01020",
                 "0915-1530|1815-1915:",
                 "2026-09-09",

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,7 @@ class Calls:
 
     def __init__(self, listings: Mapping[str, Listing], keys: Keys) -> None:
         self.faults = Faults()
+        self.orders: Callable[[Request], Response | None] = lambda _: None
         self._listings = listings
         self._keys = keys
         self.asked: list[list[str]] = []
@@ -63,7 +64,7 @@ class Calls:
             return self._file(request.path.removeprefix("/sym_details/"))
         if (request.method, request.path) == ("POST", "/api/v3/validate-authcode"):
             return self._log_in(request.json())
-        return self._refusal(request) or self._data(request)
+        return self._refusal(request) or self.orders(request) or self._data(request)
 
     def _refusal(self, request: Request) -> Response | None:
         if request.headers.get("authorization", "").rpartition(":")[2] != self._keys.jwt:

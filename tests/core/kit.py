@@ -307,8 +307,8 @@ class Desk:
     def reject(self, order: Order | str, reason: str = "no") -> list[ev.Event]:
         return self.handle(ev.Rejected(self.ts, _id(order), reason))
 
-    def canceled(self, order: Order | str, reason: str = "") -> list[ev.Event]:
-        return self.handle(ev.Canceled(self.ts, _id(order), reason))
+    def canceled(self, order: Order | str, reason: str = "", filled_raw: int | None = None) -> list[ev.Event]:
+        return self.handle(ev.Canceled(self.ts, _id(order), reason, filled_raw))
 
     def bought(
         self, quantity_raw: int = 100, price: Any = "100", exits: Sequence[ExitTerm] = (), **terms: Any

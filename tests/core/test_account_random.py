@@ -229,7 +229,8 @@ class Session:
         if kind in makers:
             return makers[kind](item, which, move, size)
         if kind == 15:
-            return ev.Halt(ts, "now") if which < 3 else ev.Resume(ts)
+            accepted = ev.DifferenceAccepted(ts, item.symbol, PRODUCTS[0], move)
+            return accepted if which > 5 else ev.Halt(ts, "now") if which < 3 else ev.Resume(ts)
         if kind == 16 and which > 5:
             self.desk.pass_time(size * size * 100)
             return ev.ClockJumped(self.desk.ts, self.desk.ts - ts, "slept")

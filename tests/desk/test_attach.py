@@ -574,3 +574,23 @@ def test_bars_begin_with_those_that_the_desk_knows() -> None:
             row = table.loc[bar.time]
             assert (bar.open, bar.high, bar.low, bar.close) == tuple(row[["open", "high", "low", "close"]])
         assert [bar.time for bar in there] == list(table.index[6:11])
+
+
+def test_the_brokers_books_are_read_through_the_desk(tmp_path: Path) -> None:
+    from livetrade.testing import FyersServer
+    from tests.adapters.fyers.broker_kit import SBIN as SYMBOL
+    from tests.adapters.fyers.broker_kit import live, quote
+
+    with FyersServer() as server, live(server, tmp_path / "real.journal") as engine:
+        quote(server, engine, "548.95", "549.00")
+        with serving(engine) as desk, attached_to(desk) as attached:
+            attached.market_buy(SYMBOL, 10).result(15).raise_if_failed()
+            server.exchange.trade_elsewhere(SYMBOL, 5)
+            shown = attached.broker_orders()
+            assert shown["foreign"].tolist() == [False, True]
+            assert_frame_equal(shown, engine.broker_orders())
+            assert attached.reconcile(exact=True).iloc[0].tolist() == [SYMBOL, "INTRADAY", 10, 10, 0]
+            assert attached.mode == "REAL"
+            server.fail("expired")
+            with pytest.raises(lt.BrokerError, match="token has expired"):
+                attached.broker_orders()

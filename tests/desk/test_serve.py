@@ -125,8 +125,16 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         assert second.stderr.count("\n") == 1
 
 
+NOBODY = {"FYERS_AUTH_TOKEN": "", "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
-    "live": (["--live"], {}, "no broker for real orders"),
+    "live": (["--live"], {}, "--live sends real orders to Fyers"),
+    "live without a token": (["--live", "--feed", "fyers", "--symbols", "NSE:SBIN-EQ", "--no-token"], {}, "--no-token"),
+    "live at prices of nobody": (["--live", "--feed", "simulated"], {}, "--feed fyers"),
+    "live without a log-in": (
+        ["--live", "--feed", "fyers", "--symbols", "NSE:SBIN-EQ"],
+        NOBODY,
+        "there is no Fyers token",
+    ),
     "several workers": ([], {"WEB_CONCURRENCY": "4"}, "a desk is one process: several workers"),
     "no token for everybody": (["--no-token", "--host", "0.0.0.0"], {}, "--no-token is for this machine only"),
     "everybody without TLS": (["--host", "0.0.0.0"], {}, "needs TLS"),

@@ -344,11 +344,20 @@ def test_nothing_is_opened_until_the_broker_has_answered(path: Path) -> None:
         assert broker.wait_for(ev.Submit).order.client_order_id == "next"
 
 
-def test_a_broker_that_filled_something_else_halts_the_account(path: Path) -> None:
+def test_a_broker_that_filled_something_else_blocks_that_symbol(path: Path) -> None:
     sent, working = left_with_a_broker(path)
     known = Statement({sent: (), working: ()}, {(SBIN, Product.INTRADAY): 7})
     with trading(None, quoted(), broker=ScriptedBroker(known), journal=path) as engine:
-        soon(lambda: engine.account.halted)
+        soon(lambda: engine.health()["alarms"])
         told = engine.market_buy(SBIN, 1).result(5).message
         assert told.startswith("Trading halted: the broker's fills differ")
         assert "NSE:SBIN-EQ INTRADAY: 7 at the broker, 0 here" in told
+        assert engine.market_buy(INFY, 1).result(5).message.startswith("Price feed unavailable"), "it alone is blocked"
+        row = engine.reconcile(exact=True).iloc[0]
+        assert row.tolist() == [SBIN, "INTRADAY", 0, 7, 7]
+        assert engine.reconcile(accept=True)["difference"].tolist() == [7]
+        engine.market_buy(SBIN, 1, client_order_id="after")
+        assert engine.order("after").status == "SUBMITTED"
+    with trading(None, quoted(), broker=ScriptedBroker(known), journal=path) as engine:
+        soon(lambda: not engine.account.is_asked)
+        assert [alarm for alarm in engine.health()["alarms"] if "differ" in alarm] == [told], "accepted for good"

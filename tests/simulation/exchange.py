@@ -5,8 +5,8 @@ engine crashes is lost for good. Requests that were handed over arrive, whatever
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Collection, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from livetrade.core import events as ev
@@ -28,8 +28,6 @@ class Entry:
         self.filled = 0
         self.is_open = True
         self.said: list[ev.Report] = []
-        self.told_until = 0.0
-        """When the last that was said arrives."""
         self.is_cut = False
         """Something was lost, and so is what ends the order, until all is said again."""
 
@@ -52,15 +50,11 @@ class Exchange:
         self._going: list[tuple[float, int, ev.Report]] = []
         self._last_due: dict[str, float] = {}
         self._count = 0
-        self._asked = False
+        self._asked = self._has_orphans = False
         self.taken: set[str] = set()
         self.book: dict[str, Entry] = {}
         self.calm = False
         """Everything is done as asked, at once."""
-        self.tells_ends_last = True
-        """Of an order's end nothing is heard before its fills, except in a statement."""
-        self.tells_of_changed = True
-        """It says nothing at all until it can tell of those orders whose modification may be on its way."""
 
     # ── Broker ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -71,8 +65,8 @@ class Exchange:
         self._arrive()
         self._asked = True
         on_the_way = {_order_id(request) for _, _, request in self._coming}
-        if self.tells_of_changed and any(o.client_order_id in on_the_way for o in orders if o.pending is not None):
-            raise ConnectionError("the venue cannot tell yet")
+        if on_the_way and self._has_orphans:
+            raise ConnectionError("the venue cannot tell yet what it holds")
         reports: dict[str, list[ev.Report]] = {}
         for order in orders:
             key = order.client_order_id
@@ -101,7 +95,20 @@ class Exchange:
         self._report, self._asked = None, False
         self._going.clear()
         for entry in self.book.values():
-            entry.is_cut, entry.told_until = True, 0
+            entry.is_cut = True
+
+    def end_orphans(self, known: Collection[str]) -> None:
+        """What an engine sent that does not know of it any more has arrived, and rests no longer: it only reduces, and
+        what protects is immediate or canceled."""
+        for coming in sorted(self._coming):
+            if isinstance(coming[2], ev.Submit) and _order_id(coming[2]) not in known:
+                self._coming.remove(coming)
+                self._land(coming[2])
+        heapify(self._coming)
+        for key, entry in self.book.items():
+            self._has_orphans |= key not in known
+            if key not in known and entry.is_open:
+                self._close(entry, ev.Canceled)
 
     # ── ways ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,12 +128,8 @@ class Exchange:
         if not self._asked:
             return
         due = self._world.now + (0 if self.calm else self._dice.choice((0, 0, 0.02, 0.2, 1.5)))
-        if entry is not None:
-            ends = isinstance(report, ENDS)
-            if ends and entry.is_cut:
-                return
-            due = max(due, entry.told_until) if ends and self.tells_ends_last else due
-            entry.told_until = max(due, entry.told_until)
+        if entry is not None and entry.is_cut and isinstance(report, ENDS):
+            return
         self._count += 1
         heappush(self._going, (due, self._count, report))
 
@@ -197,7 +200,8 @@ class Exchange:
 
     def _close(self, entry: Entry, how: Any) -> None:
         entry.is_open = False
-        self._say(entry, how(0, entry.order.client_order_id, "closed by the venue"))
+        key = entry.order.client_order_id
+        self._say(entry, how(0, key, "closed by the venue", filled_raw=entry.filled))
 
     def fill(self, entry: Entry, quantity: int) -> None:
         key = entry.order.client_order_id

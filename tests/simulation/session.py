@@ -1,8 +1,7 @@
 """One seed, played: lives of an engine, one after the other, over one disk, one venue and one market."""
 
 import warnings
-from collections.abc import Callable, Collection
-from enum import StrEnum
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Self
 
@@ -32,25 +31,13 @@ class Outcome:
     trace: tuple[str, ...]
 
 
-class Gap(StrEnum):
-    """What is known to go wrong and is left out unless it is asked for. `test_known_gaps.py` shows each by itself; one
-    that is closed is taken away here and there."""
-
-    UNSAVED_EXIT = "the engine crashes while only the venue knows of what was sent: the next one sells a second time"
-    UNKNOWN_CHANGE = "of an order whose modification never left, the broker cannot tell: nobody asks for it any more"
-    ENDS_FIRST = "an order's end is heard of before its fills: what was to be closed is sold again in between"
-
-
 class Session:
-    """gaps: the known ones that it is to meet. live: at the venue, or on paper; the seed decides unless it is given."""
+    """live: at the venue, or on paper; the seed decides unless it is given."""
 
-    def __init__(self, seed: int, gaps: Collection[Gap] = (), *, live: bool | None = None) -> None:
+    def __init__(self, seed: int, *, live: bool | None = None) -> None:
         self.world = World(seed)
         self.rules = Rules(self.world)
-        self.rules.exchange.tells_ends_last = Gap.ENDS_FIRST not in gaps
-        self.rules.exchange.tells_of_changed = Gap.UNKNOWN_CHANGE not in gaps
         self._dice = self.world.dice("session")
-        self._gaps = gaps
         dice = self.world.dice("terms")
         self.live = dice.random() < 0.6 if live is None else live
         self._latency = dice.choice((0, 0, 0.5))
@@ -283,31 +270,25 @@ class Session:
         return f"{seconds} s pass"
 
     def crash(self) -> str:
-        if self._nobody_would_know():
-            return "no crash now"
         self.world.counts["crash"] += 1
         self.engine.crash()
         self._next_life()
         return f"crash; a new engine knows {self.rules.durable.seq} events"
 
     def _restart(self) -> str:
-        if self._nobody_would_know():
-            return "no restart now"
         self.world.counts["restart"] += 1
         self.end()
         self._next_life()
         return "closed, and opened again"
 
-    def _nobody_would_know(self) -> bool:
-        return Gap.UNSAVED_EXIT not in self._gaps and bool(self.rules.orphans(self.engine))
-
     def _next_life(self) -> None:
         self.rules.exchange.crash()
         self.rules.disk.crash()
+        self.rules.note_orphans()
         self.world.new_loop()
         self._start()
 
 
-def play(seed: int, steps: int, gaps: Collection[Gap] = ()) -> Outcome:
-    with Session(seed, gaps) as session:
+def play(seed: int, steps: int) -> Outcome:
+    with Session(seed) as session:
         return session.play(steps)

@@ -55,7 +55,7 @@ class FyersFeed:
         needs("httpx", "the feed of Fyers", "fyers")
         from livetrade.adapters.fyers.codec import Decoder
         from livetrade.adapters.fyers.patience import Timing
-        from livetrade.adapters.fyers.rest import base_url
+        from livetrade.adapters.fyers.rest import base_url, socket_address
         from livetrade.adapters.fyers.symbols import Directory, Mode
         from livetrade.adapters.fyers.wanted import Wanted
 
@@ -67,7 +67,7 @@ class FyersFeed:
         self.max_retries = max_retries
         self.stale_after = _seconds(stale_after)
         self._access_token = None if access_token is None else Secret(access_token)
-        self._socket_url = _socket(socket_url)
+        self._socket_url = socket_address(socket_url, "socket_url")
         directory = Directory(Mode(mode), base_url(data_url, "data_url"), base_url(static_url, "static_url"))
         self._wanted = Wanted(Mode(mode), directory)
         self._wanted.start_with((symbols,) if isinstance(symbols, str) else tuple(symbols))
@@ -154,15 +154,3 @@ class FyersFeed:
 
 def _seconds(value: float | timedelta) -> float:
     return float(positive(value.total_seconds() if isinstance(value, timedelta) else value, "stale_after"))
-
-
-def _socket(url: str) -> str:
-    """The token travels there: encrypted, or not off this machine."""
-    from urllib.parse import urlsplit
-
-    from livetrade.adapters.fyers.symbols import LOOPBACK
-
-    parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "wss" or (parts.scheme == "ws" and parts.hostname in LOOPBACK)):
-        return url
-    raise OrderError(f"socket_url must be a wss:// address, or a ws:// one on 127.0.0.1, not {url!r}")

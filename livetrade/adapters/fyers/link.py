@@ -24,7 +24,7 @@ from livetrade.adapters.fyers.codec import (
     unsubscribe_frame,
 )
 from livetrade.adapters.fyers.credentials import HOW, AccessToken
-from livetrade.adapters.fyers.losses import LostError, discreet, moment, named
+from livetrade.adapters.fyers.losses import DiscreetLog, LostError, discreet, moment, named
 from livetrade.adapters.fyers.patience import Silence, Timing, Verdict
 from livetrade.adapters.fyers.symbols import Mode, Topic, in_frames
 from livetrade.core.instruments import Instrument
@@ -67,13 +67,6 @@ class Wishes(Protocol):
 
     def remark(self) -> str:
         """What is to be known although prices flow, such as symbols that Fyers does not know."""
-
-
-class _Discreet(logging.LoggerAdapter[logging.Logger]):
-    """For the WebSocket: at the level of debugging it would show the frame that authenticates."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the library's name
-        return level > logging.DEBUG and super().isEnabledFor(level)
 
 
 class Link:
@@ -125,7 +118,7 @@ class Link:
             ping_interval=timing.keepalive,
             ping_timeout=timing.keepalive,
             close_timeout=timing.closing,
-            logger=_Discreet(logging.getLogger("livetrade.fyers.socket"), {}),
+            logger=DiscreetLog(logging.getLogger("livetrade.fyers.socket"), {}),
             **direct,
         )
         async with connecting as self._socket:

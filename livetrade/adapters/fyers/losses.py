@@ -1,5 +1,6 @@
 """How a connection ends, in words that a trader understands and that hold no secret."""
 
+import logging
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -21,6 +22,13 @@ SHOWN = 10
 
 _OUR_REASONS = {1009: "a frame was larger than 32 MiB", 1011: "its pings were not answered"}
 _RUN = re.compile(r"[\w.-]{12,}")
+
+
+class DiscreetLog(logging.LoggerAdapter[logging.Logger]):
+    """For a WebSocket: at the level of debugging it would show what authenticates."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the library's name
+        return level > logging.DEBUG and super().isEnabledFor(level)
 
 
 class LostError(FeedError):

@@ -32,9 +32,9 @@ RETRIES = 2
 LONGEST_WAIT = 60.0
 UNKNOWN_SYMBOL = -300
 
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-_TOKEN_CODES = (-8, -15, -16, -17)
-_RATE_CODES = (-429, -353)
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+TOKEN_CODES = (-8, -15, -16, -17)
+RATE_CODES = (-429, -353)
 
 
 class RestError(FeedError):
@@ -69,19 +69,30 @@ class Pace:
     @contextmanager
     def call(self) -> Iterator[None]:
         """Waits until one more call is within the limits; the call is made inside."""
-        while wait := self._enter():
+        while wait := self.enter():
             self.sleep(wait)
         try:
             yield
         finally:
-            with self._lock:
-                self._under_way -= 1
-                self._ended.append(self._clock())
+            self.leave()
 
-    def _enter(self) -> float:
+    def leave(self) -> None:
+        """A call that was let in has ended."""
+        with self._lock:
+            self._under_way -= 1
+            self._ended.append(self._clock())
+
+    def withdraw(self) -> None:
+        """A call that was let in is not made after all."""
+        with self._lock:
+            self._under_way -= 1
+
+    def enter(self, reserve: int = 0) -> float:
+        """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it.
+        reserve: so many calls of each limit are left to others, who are in a greater hurry."""
         with self._lock:
             now = self._clock()
-            wait = max(self._wait(count, seconds, now) for count, seconds in self._limits)
+            wait = max(self._wait(count - reserve, seconds, now) for count, seconds in self._limits)
             if wait <= 0:
                 self._under_way += 1
                 return 0.0
@@ -130,7 +141,7 @@ class FyersRest:
         self._client = httpx.Client(
             headers={"Content-Type": "application/json", "version": "3", "User-Agent": "livetrade"},
             timeout=timeout,
-            mounts={f"all://{host}": None for host in _LOOPBACK},  # a proxy is for the outside
+            mounts={f"all://{host}": None for host in LOOPBACK},  # a proxy is for the outside
         )
 
     def api(
@@ -176,7 +187,7 @@ class FyersRest:
         pace = self._pace or shared_pace(_host(url), "" if self._token is None else self._token.app_id)
         response = self._paced(pace, method, url, params, body)
         for _ in range(RETRIES):
-            wait = _retry_after(response)
+            wait = retry_after(response)
             if wait is None or wait > LONGEST_WAIT:
                 break
             pace.sleep(wait)
@@ -228,13 +239,13 @@ class FyersRest:
         fields = body if isinstance(body, dict) else {}
         if response.status_code < 400 and fields.get("s") in ("ok", "no_data"):
             return fields
-        status, code = response.status_code, _code(fields)
+        status, code = response.status_code, code_of(fields)
         raise RestError(self._refusal(response, status, code, _told(fields, status, code, secrets)), status, code)
 
     def _refusal(self, response: "httpx.Response", status: int, code: int, told: str) -> str:
-        if self._token is not None and (status == 401 or code in _TOKEN_CODES):
+        if self._token is not None and (status == 401 or code in TOKEN_CODES):
             return f"the Fyers token has expired or is not valid ({told}): {HOW}"
-        if status == 429 or code in _RATE_CODES:
+        if status == 429 or code in RATE_CODES:
             return (
                 f"Fyers refuses for the rate of calls ({told}): wait {_waiting(response)}, and let nothing else call "
                 "Fyers beside this; whoever passes the limit of a minute again and again is blocked for the day"
@@ -268,7 +279,7 @@ def base_url(url: str, name: str) -> str:
     try:
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        safe = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+        safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
         fine = safe and bool(host) and parts.port != 0
     except (ValueError, AttributeError, TypeError):
         fine = False
@@ -277,11 +288,22 @@ def base_url(url: str, name: str) -> str:
     return url.rstrip("/")
 
 
+def socket_address(url: str, name: str) -> str:
+    """The URL of a WebSocket, over which a token travels: encrypted, or not off this machine. Raises `OrderError`."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if host and (parts.scheme == "wss" or (parts.scheme == "ws" and host in LOOPBACK)):
+        return url
+    raise OrderError(f"{name} must be a wss:// address, or a ws:// one on 127.0.0.1, not {url!r}")
+
+
 def _host(url: str) -> str:
     return url.split("/", 3)[2].rpartition("@")[2]
 
 
-def _retry_after(response: "httpx.Response") -> float | None:
+def retry_after(response: "httpx.Response") -> float | None:
     """The seconds that a refusal for the rate asks to wait; None where it does not say: then nobody tries again."""
     if response.status_code != 429:
         return None
@@ -294,7 +316,7 @@ def _retry_after(response: "httpx.Response") -> float | None:
 
 
 def _waiting(response: "httpx.Response") -> str:
-    wait = _retry_after(response)
+    wait = retry_after(response)
     return "a minute" if wait is None else f"{wait:g} s"
 
 
@@ -311,7 +333,7 @@ def _kind(response: "httpx.Response") -> str:
     return {b"": "an empty body", b"<": "HTML", b"{": "other JSON", b"[": "other JSON"}.get(start, "text")
 
 
-def _code(fields: Mapping[str, Any]) -> int:
+def code_of(fields: Mapping[str, Any]) -> int:
     code = fields.get("code")
     return code if isinstance(code, int) else 0
 
