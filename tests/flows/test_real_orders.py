@@ -144,3 +144,25 @@ def test_flatten_closes_what_is_there(server: FyersServer, tmp_path: Path) -> No
         assert engine.flatten().result(15).success
         assert not server.exchange.positions
         same_books(server, engine)
+
+
+def test_what_is_above_the_freeze_quantity_goes_out_and_comes_home_in_slices(
+    server: FyersServer, tmp_path: Path
+) -> None:
+    frozen = lt.Instrument(SBIN, tick_size="0.05", freeze_quantity=100)
+    with trading_day(server, tmp_path / "sliced.journal", instruments=(frozen, ITEMS[1])) as engine:
+        seen = engine.preview("BUY", SBIN, 250, slice=True)
+        assert (seen.refused, seen.orders) == (False, 3)
+        handle = engine.market_buy(SBIN, 250, slice=True, client_order_id="BIG")
+        result = handle.result(10)
+        assert result.success, result.message
+        assert (result.order.filled_qty, handle.client_order_id) == (250, "BIG")
+        rows = engine.broker_orders()
+        assert sorted(zip(rows["client_order_id"], rows["foreign"], strict=True)) == [
+            ("BIGS1", False),
+            ("BIGS2", False),
+            ("BIGS3", False),
+        ]
+        assert engine.flatten().result(10).success
+        same_books(server, engine)
+        assert engine.audit().empty
