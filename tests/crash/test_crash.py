@@ -5,9 +5,6 @@ A failing case prints its seed and where its journal is; `pytest "tests/crash/te
 again (with `-m campaign` where it is one of the campaign). How long anything takes is printed, never asserted.
 """
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from random import Random
 
@@ -15,6 +12,7 @@ import pytest
 
 from tests.crash.trial import Figures, Record, Trial
 from tests.crash.venue import Exchange
+from tests.needs import require_strace
 
 campaign = pytest.mark.campaign
 SYNCS = "fsync,fdatasync"
@@ -51,13 +49,7 @@ def test_killed_on_paper(seed: int, tmp_path: Path, record: Record, request: pyt
 
 @pytest.fixture
 def strace() -> None:
-    """Skips where there is no strace, or none that may trace; not in the CI."""
-    found = shutil.which("strace")
-    works = found is not None and subprocess.run([found, "-o", os.devnull, "true"], check=False).returncode == 0
-    if not works and os.environ.get("CI") == "true":
-        pytest.fail("the CI needs strace, and to be allowed to trace")
-    if not works:
-        pytest.skip("strace is missing, or may not trace")
+    require_strace()
 
 
 def killed_at(calls: str, number: int, folder: Path, record: Record) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 
 class Wire:
-    """Passes on what comes to `port`, to another port. swallow_up, swallow_down: bytes in that direction vanish."""
+    """Passes on what comes to `port`, to another port. swallow_up, swallow_down: bytes in that direction vanish, and
+    are counted in `swallowed`."""
 
     def __init__(self, to: int) -> None:
         self._to = to
@@ -16,7 +17,7 @@ class Wire:
         self.url = f"http://127.0.0.1:{self.port}"
         self.swallow_up = self.swallow_down = False
         self.refuses = False
-        self.connections = 0
+        self.connections = self.swallowed = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -42,7 +43,9 @@ class Wire:
     def _pass_on(self, one: socket.socket, other: socket.socket, swallow: str) -> None:
         with contextlib.suppress(OSError):
             while data := one.recv(65536):
-                if not getattr(self, swallow):
+                if getattr(self, swallow):
+                    self.swallowed += len(data)
+                else:
                     other.sendall(data)
         for end in (one, other):
             with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tests.desk.kit import attached_to, serving
 from tests.desk.proxy import Wire, wire_to
 from tests.support import FREE, INFY, SBIN, picture, quoted, soon, trading
 
+A_PING = 60
+"""Bytes: every command is longer than what a connection says by itself."""
 FRAMES: dict[str, Callable[[Any], pd.DataFrame]] = {
     "positions": lambda e: e.positions(closed=True, exact=True),
     "positions by strategy": lambda e: e.positions(by="strategy", closed=True),
@@ -160,15 +162,14 @@ def test_ticks_are_read_as_they_come() -> None:
     with desk_and_attached() as (engine, _, attached):
         seen: list[Any] = []
 
-        async def read() -> None:
-            async for tick in attached.stream.ticks(SBIN):
+        async def read(ticks: AsyncIterator[Any]) -> None:
+            async for tick in ticks:
                 seen.append(tick)
                 if len(seen) == 300:
                     return
 
         async def story() -> None:
-            reader = asyncio.create_task(read())
-            await asyncio.sleep(0.05)
+            reader = asyncio.create_task(read(attached.stream.ticks(SBIN)))
             for number in range(300):
                 engine.stream.update(SBIN, last=500 + number, time=1_800_000_000_000_000_000 + number)
                 if number % 50 == 0:
@@ -347,8 +348,11 @@ def test_an_answer_that_is_lost_is_asked_for() -> None:
 def test_a_command_that_is_lost_is_told_and_not_sent_again() -> None:
     with wired() as (engine, wire, attached):
         wire.swallow_up = True
-        buying, moving = attached.market_buy(SBIN, 3), attached.transfer(1_000)
-        time.sleep(0.1)
+        buying = attached.market_buy(SBIN, 3)
+        soon(lambda: wire.swallowed > A_PING)
+        before = wire.swallowed
+        moving = attached.transfer(1_000)
+        soon(lambda: wire.swallowed > before + A_PING)
         wire.swallow_up = False
         wire.cut()
         for handle in (buying, moving):

@@ -23,6 +23,7 @@ from livetrade.surface import NOT_CONFIRMED
 from tests.desk.asking import API, asking
 from tests.desk.kit import serving
 from tests.desk.test_auth import all_routes
+from tests.needs import missing
 from tests.support import INFY, SBIN, ScriptedBroker, ScriptedFeed, quietly_close, quoted, soon, trading
 
 README = b'{"symbol":"NSE:SBIN-EQ","quantity":100,"stop_loss_price":545.00,"take_profit_price":560.00}'
@@ -74,7 +75,7 @@ def test_a_price_is_posted_and_bought_at_with_curl() -> None:
         try:
             refused = curl(f"{desk.url}{API}/buy", README)
         except FileNotFoundError:
-            pytest.skip("there is no curl here")
+            missing("curl")
         assert refused["message"].startswith("Price feed unavailable")
         posted = curl(f"{desk.url}{API}/update-price", json.dumps(PRICE).encode())
         assert (posted["success"], posted["message"]) == (True, f"Updated {SBIN}")

@@ -21,6 +21,7 @@ from livetrade.core.kinds import PriceSource
 from livetrade.journal.chain import Row
 from livetrade.journal.store import Store
 from livetrade.journal.verify import verify
+from tests.needs import missing, require_strace
 from tests.support import INFY, SBIN, ScriptedBroker, picture_of, quoted, soon, trading
 
 UNAVAILABLE = "Journal unavailable: "
@@ -130,15 +131,12 @@ class SmallDisk:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Skips where nobody may mount one; not in the CI."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", os.fspath(folder)]
     is_there = shutil.which("mount") and subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    if not is_there and os.environ.get("CI") == "true":
-        pytest.fail("the CI must be allowed to mount a small file system")
     if not is_there:
-        pytest.skip("only root may mount a small file system")
+        missing("to be allowed to mount a small file system, as root is")
     yield SmallDisk(folder)
     subprocess.run(["umount", "-l", os.fspath(folder)], check=True)
 
@@ -352,15 +350,10 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     all_is_kept(facts, path)
 
 
-def may_trace() -> bool:
-    found = shutil.which("strace")
-    return found is not None and subprocess.run([found, "-o", os.devnull, "true"], check=False).returncode == 0
-
-
-@pytest.mark.skipif(not may_trace(), reason="strace is missing, or may not trace")
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64"])
 def test_what_failed_to_reach_the_disk_is_written_anew(call: str, tmp_path: Path) -> None:
     """Linux forgets what it could not write after one failed sync: the next sync's success says nothing of it."""
+    require_strace()
     path, log = tmp_path / "account.journal", tmp_path / "calls"
     inject = ["-e", f"inject={call}:error=EIO:when=9..10", "-e", f"trace={call},openat"]
     facts = facts_of(STRUCK, path, "strace", "-f", "-o", os.fspath(log), "-P", f"{path}-wal", *inject)
