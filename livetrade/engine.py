@@ -18,7 +18,7 @@ from os import PathLike
 from threading import Event, Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from livetrade import registry
+from livetrade import portfolio, registry
 from livetrade.adapters.paper import PaperBroker
 from livetrade.answers import Answers
 from livetrade.brokerbooks import BrokerBooks
@@ -71,17 +71,15 @@ from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
 from livetrade.snapshot import Meter, headline, panel_snapshot
 from livetrade.stream import LivePriceStream
-from livetrade.surface import OrderHandle, OrderResult, Surface
+from livetrade.surface import OrderHandle, OrderResult, Surface, taken_at
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
 from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
-    from livetrade.recorder import Recording
-
-if TYPE_CHECKING:
     from livetrade.lockstep import LockStep
+    from livetrade.recorder import Recording
 
 T = TypeVar("T")
 
@@ -515,12 +513,6 @@ class LiveTradingEngine(BrokerBooks, Surface):
         """Takes one update from any thread; the stream's door."""
         self._inbox.post(tick)
 
-    def last_quote(self, symbol: str) -> Tick | None:
-        return self._read(lambda account: _quote(account, symbol))
-
-    def all_quotes(self) -> tuple[list[Tick], View]:
-        return self._read(lambda account: (_quotes(account), view_of(account)))
-
     def join(self, reader: Reader[Any]) -> dict[str, Any]:
         """Offers a reader of bars the ticks from now on; gives those of its symbol from before."""
 
@@ -553,12 +545,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
         account = self.account
         self._outbox.look()
         ts = self.now_ns()
-        if isinstance(command, ev.SubmitOrder):
-            handle.client_order_id = command.client_order_id or account.new_id(ts)
-            command = replaced(command, ts=ts, client_order_id=handle.client_order_id)
-        else:
-            command = replaced(command, ts=ts)
-            handle.client_order_id = getattr(command, "client_order_id", None)
+        command = taken_at(ts, command, handle, account)
         try:
             events = account.handle(command)
             self._publish(events, partial(self._answers.take, command, events, handle, ts))
@@ -772,7 +759,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
                 self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
             self._inbox.wait_for_end(CLOSE_SECONDS)
         finally:  # an interrupt too leaves the stream and the name free
-            self.stream.detach(self, _quotes(self.account))
+            self.stream.detach(self, portfolio.quotes(self.account))
             registry.forget(self)
             self._closed.set()
         for user in self._users:
@@ -844,18 +831,6 @@ class LiveTradingEngine(BrokerBooks, Surface):
             stacklevel=registry.levels_outside(),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
-
     def __repr__(self) -> str:
         figures, halted = self._read(lambda account: (headline(account), account.halted))
         state = "closed" if self._closing else "halted" if halted is not None else "open"
@@ -915,14 +890,5 @@ def _found(account: Account, statement: Statement, broker: Broker) -> list[Compa
     return compared(account, Statement({}, held))
 
 
-def _quotes(account: Account) -> list[Tick]:
-    return [market.quote for market in list(account.markets.values()) if market.quote is not None]
-
-
 def _nothing(_: Account) -> None:
     """A question whose answer tells that all that was posted before was taken."""
-
-
-def _quote(account: Account, symbol: str) -> Tick | None:
-    market = account.markets.get(symbol)
-    return market.quote if market is not None else None

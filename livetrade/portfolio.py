@@ -13,6 +13,7 @@ from livetrade.core.ledger import Book
 from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
 from livetrade.core.records import record, replaced
 from livetrade.core.state import Market
+from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Position, RiskOrder, average
 
 PNL_FIELDS = (
@@ -78,6 +79,11 @@ LABELS: dict[str, Callable[[Book], str]] = {
     "strategy": lambda book: book.strategy,
     "product": lambda book: book.product,
 }
+
+
+def quotes(account: Account) -> list[Tick]:
+    """The quote of each symbol that has one."""
+    return [market.quote for market in list(account.markets.values()) if market.quote is not None]
 
 
 def position_rows(

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import wait
 from contextvars import copy_context
 from datetime import datetime, timedelta
@@ -61,27 +61,46 @@ def call_of(
     Raises `OrderError` for what is no async function, and for arguments that do not fit it.
     """
     name = name_of(strategy)
-    if not _is_coroutine_function(strategy):
+    if not inspect.iscoroutinefunction(called(strategy)):
         raise OrderError(f"{name} is no strategy: a strategy is an async function, async def f(engine, ...)")
-    extra = _by_name(params)
+    extra = by_name(params)
     twice = sorted(given.keys() & extra.keys())
     if twice:
         raise OrderError(f"{name}: {', '.join(twice)} is given twice, by keyword and in params")
     signature = inspect.signature(strategy)
-    unclear = sorted((set(taken) & signature.parameters.keys()) - extra.keys())
-    if unclear:
-        raise OrderError(_reserved(name, unclear))
     try:
+        lacking = reserved(signature, args, {**given, **extra}, START_TAKES, taken)
+        if lacking:
+            example, listed = ", ".join(f'"{word}": ...' for word in lacking), ", ".join(lacking)
+            raise OrderError(
+                f"{name} has a parameter {listed}, which is an argument of start itself: give it in "
+                f"params={{{example}}}"
+            )
         signature.bind(engine, *args, **given, **extra)
     except TypeError as error:
-        missing = [word for word in START_TAKES if f"'{word}'" in str(error) and word in signature.parameters]
-        raise OrderError(
-            _reserved(name, missing) if missing else f"{name}: {error}; it takes {_without_first(signature)}"
-        ) from None
+        raise OrderError(f"{name}: {error}; it takes {_without_first(signature)}") from None
     return partial(strategy, engine, *args, **given, **extra)
 
 
-def _by_name(params: Any) -> dict[str, Any]:
+def reserved(
+    signature: inspect.Signature,
+    args: Sequence[Any],
+    params: Mapping[str, Any],
+    words: Collection[str],
+    taken: Collection[str],
+) -> list[str]:
+    """The parameters that a strategy is left without because whoever calls it takes their names for itself.
+
+    words: those names; taken: which of them the caller was given, so that somebody may have meant the strategy. Raises
+    `TypeError` for arguments that do not fit.
+    """
+    bound = signature.bind_partial(None, *args, **params).arguments
+    left = [parameter for name, parameter in signature.parameters.items() if name not in bound]
+    return [each.name for each in left if each.name in words and (each.default is each.empty or each.name in taken)]
+
+
+def by_name(params: Any) -> dict[str, Any]:
+    """What is given as `params`. Raises `OrderError` where they are no parameters by name."""
     if params is not None and not (isinstance(params, Mapping) and all(isinstance(key, str) for key in params)):
         raise OrderError(f"params must be a dict of parameters by name, not {params!r}")
     return dict(params or {})
@@ -94,16 +113,11 @@ def name_of(strategy: object) -> str:
     return getattr(strategy, "__name__", None) or type(strategy).__name__
 
 
-def _is_coroutine_function(strategy: Any) -> bool:
+def called(strategy: Any) -> Any:
+    """The function that runs when it is called: itself, that of a `partial`, or the `__call__` of an object."""
     while isinstance(strategy, partial):
         strategy = strategy.func
-    return inspect.iscoroutinefunction(strategy) or inspect.iscoroutinefunction(getattr(strategy, "__call__", None))  # noqa: B004
-
-
-def _reserved(name: str, words: Collection[str]) -> str:
-    example = ", ".join(f'"{word}": ...' for word in words)
-    listed = ", ".join(words)
-    return f"{name} has a parameter {listed}, which is an argument of start itself: give it in params={{{example}}}"
+    return strategy if inspect.isroutine(strategy) else getattr(type(strategy), "__call__", None)  # noqa: B004
 
 
 def _without_first(signature: inspect.Signature) -> str:

@@ -14,8 +14,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
 
 from livetrade import portfolio
+from livetrade.columns import View
 from livetrade.context import MANUAL, StrategyInfo, current_source, current_strategy
 from livetrade.core import events as ev
+from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
@@ -30,11 +32,13 @@ from livetrade.core.kinds import (
     TimeInForce,
 )
 from livetrade.core.numbers import Number, money_raw, number
+from livetrade.core.records import replaced
+from livetrade.core.ticks import Tick
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
 from livetrade.handle import Handle
 from livetrade.preview import Preview
-from livetrade.reads import Reads
+from livetrade.reads import Reads, view_of
 from livetrade.stream import LivePriceStream
 from livetrade.terms import (
     MarketTerms,
@@ -118,6 +122,15 @@ class OrderHandle(Handle[OrderResult]):
         return self._follow(self, member(OrderStatus, status, "status"), duration(timeout, "timeout"))
 
 
+def taken_at(ts: int, command: ev.Command, handle: OrderHandle, account: Account) -> ev.Command:
+    """A command as the account takes it: with its time, and an order with its id, which its handle tells then."""
+    if isinstance(command, ev.SubmitOrder):
+        handle.client_order_id = command.client_order_id or account.new_id(ts)
+        return replaced(command, ts=ts, client_order_id=handle.client_order_id)
+    handle.client_order_id = getattr(command, "client_order_id", None)
+    return replaced(command, ts=ts)
+
+
 class Surface(Reads):
     """What a user of any engine sees."""
 
@@ -143,10 +156,39 @@ class Surface(Reads):
     def _instrument(self, symbol: str) -> Instrument:
         return self.stream.instrument(symbol)
 
+    def last_quote(self, symbol: str) -> Tick | None:
+        """The quote as it stands (`stream.Owner`)."""
+
+        def look(account: Account) -> Tick | None:
+            market = account.markets.get(symbol)
+            return market.quote if market is not None else None
+
+        return self._read(look)
+
+    def all_quotes(self) -> tuple[list[Tick], View]:
+        """The quote of each symbol that has one, all of one moment (`stream.Owner`)."""
+        return self._read(lambda account: (portfolio.quotes(account), view_of(account)))
+
     @property
     @abstractmethod
     def mode(self) -> str:
         """PAPER or REAL."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Reads answer afterwards too; commands raise `EngineClosedError`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.close)
 
     # ── orders ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -100,20 +100,6 @@ def _tradable(feed: lt.SimulatedFeed) -> list[str]:
     return [instrument.symbol for instrument in feed.instruments if instrument.kind != "INDEX"]
 
 
-SHOWN = [
-    "orders",
-    "fills",
-    "round_trips",
-    "win_rate",
-    "total_pnl",
-    "total_pnl_percent",
-    "max_drawdown",
-    "sharpe",
-    "fees",
-]
-"""Which statistics a replay shows."""
-
-
 # ── livetrade replay ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -137,6 +123,8 @@ def replay(
     The module is looked for in the current folder first. A value of --param is a number, True, False or None where it
     reads as one, and else text. Exit code 1 where the strategy raises or the ticks cannot be read.
     """
+    from livetrade.replays.sweep import FIGURES
+
     function, params = function_named(strategy), parameters(param)
     takes = inspect.signature(function).parameters
     if symbol is not None and "symbol" in takes and "symbol" not in params:
@@ -147,7 +135,7 @@ def replay(
         result = lt.replay(function, ticks, cash=cash, params=params)
     for warning in told:
         _complain(str(warning.message), 0)
-    figures = {name: _plain(value) for name, value in result.stats()[SHOWN].items()}
+    figures = {name: _plain(value) for name, value in result.stats()[list(FIGURES)].items()}
     if as_json:
         print(json.dumps({"strategy": result.strategy, "params": params, "ticks": result.ticks_played, **figures}))
     else:

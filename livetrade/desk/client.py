@@ -413,21 +413,6 @@ class AttachedEngine(BrokerBooks, Surface):
         self._own.posted = True
         self._link.say(new_key(), "update", price_words(tick))
 
-    def last_quote(self, symbol: str) -> Tick | None:
-        def look(account: Account) -> Tick | None:
-            market = account.markets.get(symbol)
-            return market.quote if market is not None else None
-
-        return self._read(look)
-
-    def all_quotes(self) -> tuple[list[Tick], View]:
-        return self._read(
-            lambda account: (
-                [market.quote for market in account.markets.values() if market.quote is not None],
-                view_of(account),
-            )
-        )
-
     def join(self, reader: Reader[Any]) -> dict[str, Any]:
         """Offers a reader of bars the ticks from now on; gives those of its symbol that the desk has from before."""
         symbol, since = reader.symbol or "", list[Tick]()
@@ -600,20 +585,6 @@ class AttachedEngine(BrokerBooks, Surface):
         """In a forked child: the connection stayed behind in the parent."""
         self._closing = True
         self._link.abandon()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        import asyncio
-
-        await asyncio.to_thread(self.close)
 
     def __repr__(self) -> str:
         with self._replica.lock:

@@ -126,7 +126,7 @@ def summary(account: Account) -> Row:
         "positions": positions_page(account, "", 1 << 30, closed=False, symbol=""),
         "orders": [order_row(order) for order in account.open_orders.values()],
         "risk_orders": [risk_row(account, *row) for row in portfolio.risk_rows(account, working_exits(account))],
-        "quotes": [quote_row(market.quote) for market in account.markets.values() if market.quote is not None],
+        "quotes": [quote_row(quote) for quote in portfolio.quotes(account)],
         "as_of": at(account.ts, account.zone).isoformat(),
         "cash_put_in": _plain(money(account.ledger.put_in_raw)),
     }

@@ -114,7 +114,7 @@ class Store:
         self._head_file = HeadFile(head_path(self.path))
         self._head_file.write(head)
         self._head_file.sync()
-        sync_folder(self.path.parent)
+        sync(self.path.parent)
 
     def write(self, ticks: Row | None, events: Row | None) -> None:
         """Commits rows; they are safe when this returns. Raises `sqlite3.Error` or `OSError`, and then nothing was."""
@@ -203,7 +203,7 @@ def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
         migrate(connection, migrations)
         connection.execute("PRAGMA journal_mode=WAL")
     draft.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def connect(path: Path, *, read_only: bool = False, immutable: bool = False) -> sqlite3.Connection:
@@ -311,9 +311,9 @@ def _values(row: Row | None) -> tuple[object, ...]:
     return link.number, link.seq, link.hash, row.marks, row.data
 
 
-def sync_folder(folder: Path) -> None:
-    """A new file's name is safe once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Until it is on the disk: what a file holds, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

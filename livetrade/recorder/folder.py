@@ -3,7 +3,6 @@
 So `pandas.read_parquet(folder)` and the like see closed files alone. One engine writes at a time; a lock says which.
 """
 
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, JournalError, OrderError
 from livetrade.journal.lock import OwnerLock
 from livetrade.journal.rows import TickBatch
+from livetrade.journal.store import sync
 from livetrade.recorder import parquet, part
 
 TICKS_A_FILE = 1_000_000
@@ -96,7 +96,7 @@ class Folder:
                     file.write(group)
             finally:
                 file.close(instruments.values())
-            _sync(draft)
+            sync(draft)
             if instruments:
                 draft.replace(target)
             else:
@@ -109,14 +109,6 @@ class Folder:
 
 def _stem(path: Path) -> str:
     return path.name.removeprefix(".").partition(".")[0]
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────

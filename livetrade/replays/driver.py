@@ -20,7 +20,6 @@ from livetrade.answers import Answers
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.kinds import FeedState, OrderStatus
-from livetrade.core.records import replaced
 from livetrade.core.state import Market
 from livetrade.core.ticks import PriceTick, Tick
 from livetrade.journal import MemoryJournal
@@ -28,6 +27,7 @@ from livetrade.outbox import changed_orders
 from livetrade.replays.source import Recording, Row, Rows
 from livetrade.replays.stream import ReplayStream, ReplayTicks, Subscription
 from livetrade.replays.tasks import Awaited, Call, Job, ReplayOrderHandle, Task, Turns
+from livetrade.surface import taken_at
 from livetrade.usercode import Callbacks, UserThread, guarded
 
 NEVER = 1 << 63
@@ -323,12 +323,7 @@ class Driver:
         self.look_first()
         account = self.account
         ts = account.ts
-        if isinstance(command, ev.SubmitOrder):
-            handle.client_order_id = command.client_order_id or account.new_id(ts)
-            command = replaced(command, ts=ts, client_order_id=handle.client_order_id)
-        else:
-            command = replaced(command, ts=ts)
-            handle.client_order_id = getattr(command, "client_order_id", None)
+        command = taken_at(ts, command, handle, account)
         events = account.handle(command)
         self._publish(events)
         self.answers.take(command, events, handle, ts)

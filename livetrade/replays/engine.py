@@ -122,14 +122,6 @@ class ReplayEngine(Surface):
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._log.copy(symbol, self._driver.played), view_of(self.account)
 
-    def last_quote(self, symbol: str) -> Tick | None:
-        market = self.account.markets.get(symbol)
-        return market.quote if market is not None else None
-
-    def all_quotes(self) -> tuple[list[Tick], View]:
-        quotes = [market.quote for market in self.account.markets.values() if market.quote is not None]
-        return quotes, view_of(self.account)
-
     def post_tick(self, tick: Tick) -> None:
         """Nobody posts to a replay (`ReplayStream.post`)."""
 

@@ -30,12 +30,12 @@ from livetrade.replays.result import ReplayResult
 from livetrade.replays.source import Recording
 from livetrade.replays.stream import ReplayStream
 from livetrade.replays.tasks import NoLoop, Task
+from livetrade.strategies import Strategy, by_name, called, name_of, reserved
 from livetrade.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Strategy = Callable[..., Coroutine[Any, Any, Any]]
 RESERVED = (
     "strategy", "source", "cash", "fees", "limits", "margin", "broker", "instruments", "timezone", "currency",
     "trigger_by", "params", "progress", "on_error", "exits",
@@ -83,11 +83,11 @@ def replay(
     The same ticks through `LiveTradingEngine(feed=RecordedFeed(source, speed=None))` give the same orders, fills and
     events. Raises `OrderError` for wrong arguments, `FeedError` for a source that cannot be read.
     """
-    given = {**more, **own_params(params)}
+    given = {**more, **by_name(params)}
     strategies = _strategies(strategy)
     taken = {"cash": cash != 500_000, "fees": fees is not DEFAULT_FEES, "trigger_by": trigger_by != "quote"}
     for each in strategies:
-        _check_call(each, args, given, RESERVED, {name for name, is_given in taken.items() if is_given}, "replay()")
+        check_strategy(each, args, given, RESERVED, [name for name, is_given in taken.items() if is_given], "replay()")
     check_rules(fees, limits, margin, trigger_by)
     broker = broker if broker is not None else PaperBroker()
     check_parts(None, broker, instruments)
@@ -251,18 +251,10 @@ def _warn(message: str) -> None:
 # ── what a user wrote ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def own_params(params: Mapping[str, Any] | None) -> dict[str, Any]:
-    if params is not None and not isinstance(params, Mapping):
-        raise OrderError(f"params must be a dict of the strategy's parameters, not {params!r}")
-    return dict(params or {})
-
-
 def _strategies(given: object) -> list[Strategy]:
     several: list[Any] = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     if not several:
         raise OrderError("there is no strategy to replay")
-    for strategy in several:
-        _check_async(strategy)
     return several
 
 
@@ -271,8 +263,7 @@ def _check_async(strategy: Any) -> None:
     if inspect.iscoroutine(strategy):
         strategy.close()
         raise OrderError(f"give the function itself, not its call: replay({name}, source, ...)")
-    is_function = inspect.isroutine(strategy) or isinstance(strategy, partial)
-    call = strategy if is_function else getattr(type(strategy), "__call__", None)  # noqa: B004  an object may be one
+    call = called(strategy)
     if inspect.isasyncgenfunction(call):
         raise OrderError(f"{name} yields, and so is no strategy: an async function without yield is one")
     if not inspect.iscoroutinefunction(call):
@@ -286,7 +277,7 @@ def _word(name: str) -> str:
 
 
 def _names(strategies: Sequence[Strategy]) -> list[str]:
-    names = [_name(strategy) for strategy in strategies]
+    names = [name_of(strategy) for strategy in strategies]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise OrderError(
@@ -295,43 +286,27 @@ def _names(strategies: Sequence[Strategy]) -> list[str]:
     return names
 
 
-def _name(strategy: Any) -> str:
-    while isinstance(strategy, partial):
-        strategy = strategy.func
-    return str(getattr(strategy, "__name__", type(strategy).__name__))
-
-
 def check_strategy(
     strategy: Strategy,
     args: Sequence[Any],
     params: Mapping[str, Any],
-    reserved: Collection[str],
-    passed: Collection[str] = (),
-    caller: str = "replay()",
-) -> None:
-    """Raises `OrderError` where it is no strategy, cannot be called so, or takes by name what is taken already."""
-    _check_async(strategy)
-    _check_call(strategy, args, params, reserved, set(passed), caller)
-
-
-def _check_call(
-    strategy: Strategy,
-    args: Sequence[Any],
-    params: Mapping[str, Any],
-    reserved: Collection[str],
-    passed: set[str],
+    words: Collection[str],
+    passed: Collection[str],
     caller: str,
 ) -> None:
-    name, signature = _name(strategy), inspect.signature(strategy)
+    """Raises `OrderError` where it is no strategy, cannot be called so, or takes by name what is taken already.
+
+    words, passed: as `words` and `taken` of `livetrade.strategies.reserved`.
+    """
+    _check_async(strategy)
+    name, signature = name_of(strategy), inspect.signature(strategy)
     try:
-        bound = signature.bind_partial(None, *args, **params)
-        left = [parameter for key, parameter in signature.parameters.items() if key not in bound.arguments]
-        for parameter in left:
-            if parameter.name in reserved and (parameter.default is parameter.empty or parameter.name in passed):
-                raise OrderError(
-                    f"{parameter.name} is an argument of {caller} itself; what {name} takes by that name goes "
-                    f"into params={{{parameter.name!r}: ...}}"
-                )
+        lacking = reserved(signature, args, params, words, passed)
+        if lacking:
+            raise OrderError(
+                f"{lacking[0]} is an argument of {caller} itself; what {name} takes by that name goes into "
+                f"params={{{lacking[0]!r}: ...}}"
+            )
         signature.bind(None, *args, **params)
     except TypeError as error:
         raise OrderError(f"{name}{signature} cannot be called with what was given: {error}") from None

@@ -21,8 +21,9 @@ from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number
 from livetrade.core.schedules import Fees
 from livetrade.errors import LiveTradeError, OrderError, StrategyError
-from livetrade.replays.run import Strategy, check_strategy, feed_of, own_params, replay
+from livetrade.replays.run import check_strategy, feed_of, replay
 from livetrade.replays.sharing import share, shared
+from livetrade.strategies import Strategy, by_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ FIGURES = (
     "sharpe",
     "fees",
 )
-"""What a row of a sweep tells beside its parameters and its error: statistics by their names (`livetrade.stats.of`)."""
+"""What a row of a sweep and the command line tell of a replay: statistics by their names (`livetrade.stats.of`)."""
 RESERVED = (
     "grid", "executor", "workers", "folder", "progress", "cash", "fees", "limits", "margin", "broker", "instruments",
     "timezone", "currency", "trigger_by", "params",
@@ -86,10 +87,10 @@ def sweep(
 
     Raises `OrderError` for wrong arguments, `FeedError` for a source that cannot be read.
     """
-    fixed = {**more, **own_params(params)}
+    fixed = {**more, **by_name(params)}
     names, runs = _runs(grid)
     for run in runs:
-        check_strategy(strategy, args, _all(fixed, run), RESERVED, caller="sweep()")
+        check_strategy(strategy, args, _all(fixed, run), RESERVED, (), "sweep()")
     terms = {
         "cash": cash,
         "fees": fees,

@@ -153,6 +153,7 @@ class FyersBroker:
                 grid,
                 self._protection,
                 report,
+                await self._api.context(),
                 seen=self._seen,
                 pauses=self._pauses,
                 timing=self._timing,

@@ -23,6 +23,7 @@ from livetrade.adapters.fyers.rest import (
     shared_pace,
 )
 from livetrade.adapters.fyers.rows import loads
+from livetrade.adapters.fyers.sockets import prepared
 from livetrade.core.records import record
 from livetrade.errors import BrokerError, FeedError
 
@@ -84,6 +85,7 @@ class OrderApi:
         self._timeout = timeout
         self._token: AccessToken | None = None
         self._client: httpx.AsyncClient | None = None
+        self._context: ssl.SSLContext | None = None
         self._opening = asyncio.Lock()
 
     async def token(self, *, anew: bool = False) -> AccessToken:
@@ -132,18 +134,24 @@ class OrderApi:
 
     async def open(self) -> "httpx.AsyncClient":
         """Gets ready, so that the first order does not wait for it."""
-        async with self._opening:
-            if self._client is None:
-                context = await asyncio.to_thread(_prepared)
-                import httpx
+        context = await self.context()
+        if self._client is None:
+            import httpx
 
-                self._client = httpx.AsyncClient(
-                    headers={"Content-Type": "application/json", "version": "3", "User-Agent": "livetrade"},
-                    timeout=self._timeout,
-                    verify=context,
-                    mounts={f"all://{host}": None for host in LOOPBACK},  # a proxy is for the outside
-                )
+            self._client = httpx.AsyncClient(
+                headers={"Content-Type": "application/json", "version": "3", "User-Agent": "livetrade"},
+                timeout=self._timeout,
+                verify=context,
+                mounts={f"all://{host}": None for host in LOOPBACK},  # a proxy is for the outside
+            )
         return self._client
+
+    async def context(self) -> "ssl.SSLContext":
+        """That of every connection of the order side, made once."""
+        async with self._opening:
+            if self._context is None:
+                self._context = await asyncio.to_thread(prepared)
+            return self._context
 
     async def _call(
         self, method: str, path: str, body: dict[str, Any] | None, token: AccessToken
@@ -199,15 +207,3 @@ def _unclear(status: int, code: int, message: str) -> str:
     if code == UNACKNOWLEDGED:
         return f"Fyers has sent it on, and nobody has acknowledged it ({message})"
     return f"Fyers answered something that makes no sense (HTTP {status})"
-
-
-def _prepared() -> "ssl.SSLContext":
-    """Loads, on a thread of its own, what would hold up the engine's at its first use: modules and certificates."""
-    import anyio
-    import httpx
-    import websockets.asyncio.client
-    import websockets.exceptions  # noqa: F401
-
-    context = httpx.create_ssl_context()
-    anyio.run(anyio.sleep, 0)
-    return context

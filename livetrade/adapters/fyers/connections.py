@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import ssl
-from contextlib import suppress
 
 from livetrade.adapters.fyers.codec import Decoder
 from livetrade.adapters.fyers.credentials import HOW, AccessToken, Secret, find_token
 from livetrade.adapters.fyers.link import Link
 from livetrade.adapters.fyers.losses import discreet, loss_of, moment
 from livetrade.adapters.fyers.patience import Cure, Loss, Retries, Silence, Timing
+from livetrade.adapters.fyers.sockets import prepared
 from livetrade.adapters.fyers.symbols import Mode
 from livetrade.adapters.fyers.wanted import Wanted
 from livetrade.core.kinds import FeedState
@@ -52,7 +52,7 @@ class Connections:
     async def keep(self) -> None:
         """Connects, and again whenever the connection is lost; ends when it gives up, and the state says why."""
         sink, retries = self._sink, self._retries
-        context = await asyncio.to_thread(_prepared)
+        context = await asyncio.to_thread(prepared)
         self._wanted.start(sink, context)
         sink.state(FeedState.CONNECTING, "connecting to Fyers")
         told = ""
@@ -107,18 +107,3 @@ def check_key(token: AccessToken) -> None:
     key = token.hsm_key.reveal()
     if not (key and key.isascii() and len(key) < LONGEST_KEY):
         raise FeedError(f"the Fyers token holds no key of the data socket (hsm_key); {HOW}")
-
-
-def _prepared() -> ssl.SSLContext:
-    """Loads, on a thread of its own, what would hold up the engine's at its first use: modules and certificates."""
-    import httpx
-    import websockets.asyncio.client
-    import websockets.exceptions  # noqa: F401
-
-    context = httpx.create_ssl_context()
-    httpx.AsyncClient(verify=context)
-    with suppress(ImportError):
-        import anyio.streams.tls
-
-        anyio.run(anyio.sleep, 0)
-    return context

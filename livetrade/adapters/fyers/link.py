@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from livetrade.adapters.fyers.codec import (
     MOST_TOPICS,
@@ -24,8 +24,9 @@ from livetrade.adapters.fyers.codec import (
     unsubscribe_frame,
 )
 from livetrade.adapters.fyers.credentials import HOW, AccessToken
-from livetrade.adapters.fyers.losses import DiscreetLog, LostError, discreet, moment, named
+from livetrade.adapters.fyers.losses import LostError, discreet, moment, named
 from livetrade.adapters.fyers.patience import Silence, Timing, Verdict
+from livetrade.adapters.fyers.sockets import connecting
 from livetrade.adapters.fyers.symbols import Mode, Topic, in_frames
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState
@@ -99,29 +100,11 @@ class Link:
         self._live = asyncio.Event()
         self.accepted_ns = 0
 
-    async def run(self, url: str, ssl: "ssl.SSLContext", token: AccessToken) -> None:
+    async def run(self, url: str, context: "ssl.SSLContext", token: AccessToken) -> None:
         """Connects, and brings prices until the connection is lost: it ends by raising only (see `loss_of`)."""
-        from websockets.asyncio.client import connect
-
-        timing = self._timing
         self._decoder.forget()
         self._silence.end()
-        direct: dict[str, Any] = (
-            {} if url.startswith("wss:") else {"proxy": None}
-        )  # on this machine; proxies are for outside
-        connecting = connect(
-            url,
-            ssl=ssl if url.startswith("wss:") else None,
-            compression=None,
-            max_size=MOST_BYTES,
-            open_timeout=timing.answer,
-            ping_interval=timing.keepalive,
-            ping_timeout=timing.keepalive,
-            close_timeout=timing.closing,
-            logger=DiscreetLog(logging.getLogger("livetrade.fyers.socket"), {}),
-            **direct,
-        )
-        async with connecting as self._socket:
+        async with connecting(url, context, self._timing, MOST_BYTES) as self._socket:
             await self._socket.send(auth_frame(token.hsm_key.reveal()))
             await self._socket.send(mode_frame(self._mode is not Mode.LITE))
             self._clean = partial(discreet, token=token)

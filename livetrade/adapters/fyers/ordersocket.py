@@ -13,13 +13,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from livetrade.adapters.fyers.credentials import AccessToken
-from livetrade.adapters.fyers.losses import DiscreetLog, discreet, loss_of
+from livetrade.adapters.fyers.losses import discreet, loss_of
 from livetrade.adapters.fyers.patience import Cure, Loss, Retries, Timing
 from livetrade.adapters.fyers.rows import loads
+from livetrade.adapters.fyers.sockets import connecting
 from livetrade.core.records import replaced
 from livetrade.errors import FeedError
 
 if TYPE_CHECKING:
+    import ssl
+
     from websockets.asyncio.client import ClientConnection
 
 SUBSCRIBED = 1605
@@ -36,13 +39,14 @@ class OrderSocket:
         self,
         url: str,
         token: Callable[[], Awaitable[AccessToken]],
+        context: "ssl.SSLContext",
         timing: Timing,
         hear: Callable[[dict[str, Any]], None],
         up: Callable[[], None],
         down: Callable[[str], None],
     ) -> None:
         self._url = url
-        self._token = token
+        self._token, self._context = token, context
         self._timing = timing
         self._hear, self._up, self._down = hear, up, down
         self._retries = Retries(None, timing)
@@ -81,23 +85,8 @@ class OrderSocket:
         raise AssertionError("a connection ends by its loss only")
 
     async def _talk(self, token: AccessToken) -> None:
-        from websockets.asyncio.client import connect
-
-        timing = self._timing
-        direct: dict[str, Any] = {} if self._url.startswith("wss:") else {"proxy": None}
-        connecting = connect(
-            self._url,
-            additional_headers={"authorization": token.authorization.reveal()},
-            compression=None,
-            max_size=MOST_BYTES,
-            open_timeout=timing.answer,
-            ping_interval=timing.keepalive,
-            ping_timeout=timing.keepalive,
-            close_timeout=timing.closing,
-            logger=DiscreetLog(logging.getLogger("livetrade.fyers.socket"), {}),
-            **direct,
-        )
-        async with connecting as socket:
+        timing, headers = self._timing, {"authorization": token.authorization.reveal()}
+        async with connecting(self._url, self._context, timing, MOST_BYTES, headers) as socket:
             await socket.send("ping")
             await socket.send(SUBSCRIBE)
             async with asyncio.timeout(timing.answer):

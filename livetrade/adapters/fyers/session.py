@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from livetrade.adapters.fyers import rows
 from livetrade.adapters.fyers.books import Books
@@ -23,6 +23,9 @@ from livetrade.core import events as ev
 from livetrade.errors import FeedError
 from livetrade.ports import Requests
 
+if TYPE_CHECKING:
+    import ssl
+
 LINK = "order socket"
 ODD = "odd report"
 LONGEST_WAIT = 60.0
@@ -39,6 +42,7 @@ class Session:
         grid: Grid,
         protection: Protection,
         report: Callable[[ev.News], None],
+        context: "ssl.SSLContext",
         *,
         seen: set[Key],
         pauses: Pauses,
@@ -59,7 +63,7 @@ class Session:
             tracker, books, standing, pauses, self._tell, self._alarm, self._wake.set, lambda: self._is_lost
         )
         token = partial(api.token, anew=True)
-        self.socket = OrderSocket(socket_url, token, timing, self._hear, self._on_up, self._on_down)
+        self.socket = OrderSocket(socket_url, token, context, timing, self._hear, self._on_up, self._on_down)
 
     async def run(self, requests: Requests) -> None:
         try:
