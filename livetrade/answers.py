@@ -86,6 +86,10 @@ class Answers:
             order = self._account.order(denied.client_order_id)
             self._answer(handle, OrderResult(False, denied.reason, order))
             return
+        order = self._account.orders.get(handle.client_order_id or "")
+        if isinstance(command, ev.SubmitOrder) and order is not None and _at_rest(order):
+            self._answer(handle, _outcome(order))
+            return
         others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
         ids, settled, done = _awaited_by(command, events, others)
         if ids == [handle.client_order_id]:
@@ -292,12 +296,22 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
         return OrderResult(
             not held, f"Not closed: {held} held" if held else waiting.told or (_done(last) if last else ""), last
         )
-    filled = f", filled {failed.filled_qty} of {failed.quantity}" if failed.filled_raw else ""
+    message = f"{failed.reason or failed.status}{_part(failed)}"
     if failed.is_open and not waiting.settled(failed):
-        message = f"{NOT_CONFIRMED}: {failed.client_order_id} is {failed.status}{filled}, {why}; do not send it again"
-    else:
-        message = (failed.reason or str(failed.status)) + filled
+        known = f"{failed.client_order_id} is {failed.status}{_part(failed)}"
+        message = f"{NOT_CONFIRMED}: {known}, {why}; do not send it again"
     return OrderResult(False, message, failed)
+
+
+def _outcome(order: Order) -> OrderResult:
+    """The answer of an order that is at rest."""
+    if _is_placed(order):
+        return OrderResult(True, _done(order), order)
+    return OrderResult(False, f"{order.reason or order.status}{_part(order)}", order)
+
+
+def _part(order: Order) -> str:
+    return f", filled {order.filled_qty} of {order.quantity}" if order.filled_raw else ""
 
 
 def _of_slices(result: OrderResult, whole: Order, count: int, told: str) -> OrderResult:

@@ -64,7 +64,7 @@ def _rounded(amount: Fraction) -> Fraction:
 
 def audit_of(account: Account) -> Audit:
     """Compares what an account keeps with what its fills and cash movements come to."""
-    fills: list[Fill] = account.fill_history.columns["fill"]  # type: ignore[assignment]
+    fills: list[Fill] = account.fill_history.fills
     put_in = sum((Fraction(raw, MONEY_ONE) for raw in account.cash_moves), Fraction(0))
     gains_only = account.opened is not None and account.opened.futures == VARIATION
     books: dict[tuple[str, str, Any], _Book] = {}

@@ -13,10 +13,10 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from livetrade.core.history import Amounts, Money, Text, Texts
-from livetrade.core.numbers import at, money, to_decimal
+from livetrade.core.numbers import MONEY_ONE, at, money, to_decimal
 from livetrade.core.records import record
 from livetrade.errors import OrderError
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     Array: TypeAlias = NDArray[Any]
 
+T = TypeVar("T")
+
 Kind = Literal["text", "number", "count", "time"] | type[StrEnum]
 Schema = dict[str, Kind]
 Exact = bool | Literal["arrow"]
 Columns = Mapping[str, Any]
-"""Columns by name, of equal length: `Text`, `Money`, typed arrays, or plain lists."""
+"""Columns by name, of equal length: `Text`, `Money`, `RawMoney`, typed arrays, or plain lists."""
 
 
 @record
@@ -49,6 +51,13 @@ class Scaled:
     raws: Any
     scales: Any
     unknown: int | None = None
+
+
+@record
+class RawMoney:
+    """A column of raw money that hardly repeats."""
+
+    raws: list[int]
 
 
 def money_column(raws: Iterable[int]) -> Money:
@@ -152,17 +161,32 @@ class Maker:
         texts = pd.array(np.array(column.distinct, dtype=object), dtype=dtype)
         return texts if _in_order(codes, column.count) else texts.take(codes)
 
-    def number(self, data: "Scaled | Money | list[Decimal | None]") -> Any:
+    def number(self, data: "Scaled | Money | RawMoney | list[Decimal | None]") -> Any:
         import numpy as np
 
         if isinstance(data, Scaled):
             return self._scaled(data)
         if isinstance(data, Money):
             return self._money(data)
-        values = data if self.rows is None else np.array(data, dtype=object)[self.rows].tolist()
+        if isinstance(data, RawMoney):
+            return self._raw_money(data)
+        values = self._chosen(data)
         if self.exact:
             return self._exactly(values, np.arange(len(values)))
         return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+    def _chosen(self, data: list[T]) -> list[T]:
+        import numpy as np
+
+        return data if self.rows is None else np.array(data, dtype=object)[self.rows].tolist()
+
+    def _raw_money(self, data: RawMoney) -> Any:
+        import numpy as np
+
+        raws = self._chosen(data.raws)
+        if self.exact:
+            return self._exactly([money(raw) for raw in raws], np.arange(len(raws)))
+        return np.array([raw / MONEY_ONE for raw in raws], dtype=np.float64)
 
     def _money(self, data: Money) -> Any:
         import numpy as np

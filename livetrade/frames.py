@@ -4,7 +4,8 @@ Every frame has the same columns, order and dtypes whether it is empty or holds 
 the tables of the documentation. `livetrade.columns` makes the columns and says what `exact` does.
 """
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +14,7 @@ from livetrade.columns import (
     Columns,
     Exact,
     Maker,
+    RawMoney,
     Scaled,
     Schema,
     View,
@@ -22,6 +24,7 @@ from livetrade.columns import (
     text_column,
 )
 from livetrade.context import MANUAL, StrategyInfo
+from livetrade.core.events import EquityPoint
 from livetrade.core.history import Text
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
@@ -242,21 +245,31 @@ def _itemised(fill: Fill) -> dict[str, int]:
 
 
 def equity(
-    columns: Columns, view: View, where: Where = EVERYTHING, *, freq: Any = None, exact: Exact = False
+    points: Sequence[EquityPoint], view: View, where: Where = EVERYTHING, *, freq: Any = None, exact: Exact = False
 ) -> "pd.DataFrame":
-    """The equity curve, from a copy of `EquityTable`.
+    """The equity curve.
 
     With `freq` (a pandas frequency, or seconds) the last row of each bucket; an empty bucket repeats the one before.
     """
     import numpy as np
     import pandas as pd
 
+    times = array("q", [point.ts for point in points])
+    columns: dict[str, Any] = {
+        "time": times,
+        "cash": RawMoney([point.cash_raw for point in points]),
+        "market_value": RawMoney([point.market_value_raw for point in points]),
+        "portfolio_value": RawMoney([point.cash_raw + point.market_value_raw for point in points]),
+        "realized_pnl": RawMoney([point.realized_raw for point in points]),
+        "unrealized_pnl": RawMoney([point.unrealized_raw for point in points]),
+        "fees": RawMoney([point.fees_raw for point in points]),
+    }
     rows = _rows("equity", columns, view, where)
     if freq is None:
         return Maker(view, exact, rows).frame(_EQUITY, columns, index="time")
-    chosen = np.arange(len(columns["time"])) if rows is None else np.flatnonzero(rows)
-    times = Maker(view, exact, chosen).times(columns["time"])
-    last = pd.Series(chosen, index=times).resample(frequency(freq)).last().ffill()
+    chosen = np.arange(len(times)) if rows is None else np.flatnonzero(rows)
+    index = Maker(view, exact, chosen).times(times)
+    last = pd.Series(chosen, index=index).resample(frequency(freq)).last().ffill()
     make = Maker(view, exact, last.to_numpy(dtype=np.int64))
     return make.frame(_EQUITY, columns, index=pd.DatetimeIndex(last.index.array, name="time").as_unit("ns"))
 

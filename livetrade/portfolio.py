@@ -164,7 +164,7 @@ def _by_book(key: Callable[[Book], str]) -> Callable[[Account], dict[Any, int]]:
 def _by_tag(account: Account) -> dict[Any, int]:
     """Realized P&L and fees by the tag of each fill, what is open by the tag that opened it."""
     sums: dict[Any, int] = {}
-    for fill in account.fill_history.columns["fill"]:
+    for fill in account.fill_history.fills:
         assert isinstance(fill, Fill)
         sums[fill.tag] = sums.get(fill.tag, 0) + fill.realized_raw - fill.fees_raw
     for book in account.ledger.held():

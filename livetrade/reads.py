@@ -17,7 +17,7 @@ from livetrade.audit import audit_of, frame_of
 from livetrade.columns import Columns, Exact, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
-from livetrade.core.events import AccountOpened
+from livetrade.core.events import AccountOpened, EquityPoint
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
 from livetrade.core.records import record
@@ -104,8 +104,8 @@ class Reads(ABC):
     @spelled_out
     def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
-        columns, view = self._read(lambda account: (account.equity_history.copy(), view_of(account)))
-        return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
+        points, view = self._read(lambda account: (account.equity_history[:], view_of(account)))
+        return frames.equity(points, view, frames.Where(**where), freq=freq, exact=exact)
 
     def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
         """The latest ticks of a symbol, indexed by time: symbol, bid, ask, last, volume (at least the last 50,000)."""
@@ -124,8 +124,8 @@ class Reads(ABC):
     @spelled_out
     def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
-        fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
-        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
+        fills, view = self._read(lambda account: (account.fill_history.fills[:], view_of(account)))
+        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)
 
     def strategies(self, *, exact: Exact = False) -> "pd.DataFrame":
         """One row a strategy, by name: where (KERNEL or DESK), state, started_at, error, orders (how many are in its
@@ -259,7 +259,7 @@ class _Past:
     fills: Columns
     all_fills: list[Fill]
     orders: Columns
-    equity: Columns
+    equity: list[EquityPoint]
     opened: AccountOpened | None
     now: portfolio.PortfolioPnl
     multipliers: dict[str, float]
@@ -285,9 +285,9 @@ def _past(account: Account) -> _Past:
     fills = account.fill_history
     return _Past(
         fills=fills.copy(),
-        all_fills=fills.columns["fill"][:],  # type: ignore[arg-type]
+        all_fills=fills.fills[:],
         orders=account.order_history.copy(),
-        equity=account.equity_history.copy(),
+        equity=account.equity_history[:],
         opened=account.opened,
         now=portfolio.PortfolioPnl.of(account),
         multipliers={

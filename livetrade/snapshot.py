@@ -73,10 +73,8 @@ def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int)
     put_in = ledger.put_in_raw
     total = account.total_pnl_raw
     markets = [m for s, m in sorted(account.markets.items()) if (m.position_raw if symbols is None else s in symbols)]
-    history = account.equity_history
-    values = history.amounts["portfolio_value"].floats
-    codes: Any = history.columns["portfolio_value"][-EQUITY_POINTS:]
-    curve = [values[code] for code in codes]
+    newest = account.equity_history[-EQUITY_POINTS:]
+    curve = [_float(point.cash_raw + point.market_value_raw) for point in newest]
     return {
         "currency": account.currency,
         "as_of": now_ns // 1_000_000,

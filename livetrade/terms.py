@@ -71,6 +71,8 @@ class Filters(TypedDict, total=False):
 
 
 def member(kind: type[E], value: object, what: str) -> E:
+    if isinstance(value, kind):
+        return value
     try:
         return kind(str(value).upper())
     except ValueError:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from livetrade import files, frames
 from livetrade.columns import Exact, View
 from livetrade.core.events import EquityPoint
-from livetrade.core.history import EquityTable, FillTable, OrderTable
+from livetrade.core.history import FillTable, OrderTable
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
     ExitKind,
@@ -128,12 +128,12 @@ def fill_columns(count: int) -> frames.Columns:
     return table.copy()
 
 
-def equity_columns(count: int, step: int = 1) -> frames.Columns:
-    table = EquityTable()
+def equity_points(count: int, step: int = 1) -> list[EquityPoint]:
+    points = []
     for number in range(count):
         cash = 500_000 * MONEY_ONE - number * 333_333_333_333 * SHARE_QUANTUM
-        table.add(EquityPoint(NINE_FIFTEEN + number * step * SECOND, cash, number * MONEY_ONE, 0, 0, 0))
-    return table.copy()
+        points.append(EquityPoint(NINE_FIFTEEN + number * step * SECOND, cash, number * MONEY_ONE, 0, 0, 0))
+    return points
 
 
 def tick_columns(*rows: tuple[int, int, int, int, int]) -> dict[str, "array[int]"]:
@@ -175,8 +175,8 @@ MAKE: dict[str, Make] = {
     "risk_orders": lambda count, exact: frames.risk_orders(
         [(make_risk(risk_id=f"R{n}"), 54_600) for n in range(count)], VIEW, exact=exact
     ),
-    "equity": lambda count, exact: frames.equity(equity_columns(count), VIEW, exact=exact),
-    "equity by minute": lambda count, exact: frames.equity(equity_columns(count), VIEW, freq="1min", exact=exact),
+    "equity": lambda count, exact: frames.equity(equity_points(count), VIEW, exact=exact),
+    "equity by minute": lambda count, exact: frames.equity(equity_points(count), VIEW, freq="1min", exact=exact),
     "round_trips": lambda count, exact: frames.round_trips(
         [fill for number in range(count) for fill in round_trip(number)], VIEW, exact=exact
     ),
@@ -295,7 +295,7 @@ def test_importing_frames_loads_no_pandas() -> None:
 @pytest.mark.parametrize("exact", ["Arrow", None, "decimal", 2])
 def test_an_unknown_exact_is_refused(exact: Any) -> None:
     with pytest.raises(OrderError, match=r'exact must be False, True or "arrow"'):
-        frames.equity(equity_columns(1), VIEW, exact=exact)
+        frames.equity(equity_points(1), VIEW, exact=exact)
 
 
 def test_a_missing_pyarrow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,22 +415,19 @@ def test_since_and_until_split_the_rows(given: Any) -> None:
 
 
 def test_days_begin_at_midnight_in_the_zone() -> None:
-    table = EquityTable()
     midnight = int(datetime(2025, 1, 3, tzinfo=IST).timestamp()) * SECOND
-    for when in (midnight - 1, midnight, midnight + 1):
-        table.add(EquityPoint(when, when, 0, 0, 0, 0))
-    columns = table.copy()
+    points = [EquityPoint(when, when, 0, 0, 0, 0) for when in (midnight - 1, midnight, midnight + 1)]
     for day in ("today", date(2025, 1, 3), "2025-01-03"):
-        assert len(frames.equity(columns, VIEW, Where(since=day))) == 2
-        assert len(frames.equity(columns, VIEW, Where(until=day))) == 1
-    assert len(frames.equity(columns, VIEW, Where(until="now"))) == 3
+        assert len(frames.equity(points, VIEW, Where(since=day))) == 2
+        assert len(frames.equity(points, VIEW, Where(until=day))) == 1
+    assert len(frames.equity(points, VIEW, Where(until="now"))) == 3
 
 
 @given(st.integers(-20, 40), st.integers(-20, 40))
 def test_since_and_until_keep_what_lies_between(since: int, until: int) -> None:
     start = datetime(2025, 1, 3, 9, 15, tzinfo=IST)
     where = Where(since=start + timedelta(seconds=since), until=start + timedelta(seconds=until))
-    frame = frames.equity(equity_columns(20), VIEW, where)
+    frame = frames.equity(equity_points(20), VIEW, where)
     assert len(frame) == len(range(max(since, 0), max(0, since, min(until, 20))))
 
 
@@ -455,7 +452,7 @@ def test_texts_choose_rows() -> None:
 
 def test_a_frame_without_the_column_says_so() -> None:
     with pytest.raises(OrderError, match="equity have no strategy to choose by"):
-        frames.equity(equity_columns(1), VIEW, Where(strategy="ema"))
+        frames.equity(equity_points(1), VIEW, Where(strategy="ema"))
     with pytest.raises(OrderError, match="bars have no symbol to choose by"):
         frames.bars(some_ticks(1), SBIN, VIEW, Where(symbol="x"), "1min")
 
@@ -465,7 +462,7 @@ def test_a_frame_without_the_column_says_so() -> None:
 
 @pytest.mark.parametrize("exact", EXACTS)
 def test_equity_by_bucket_is_its_last_value(exact: Exact) -> None:
-    columns = equity_columns(10, step=50)  # 0, 50, ... 450 s: nothing between 9:16:40 and 9:17:30
+    columns = equity_points(10, step=50)  # 0, 50, ... 450 s: nothing between 9:16:40 and 9:17:30
     frame = frames.equity(columns, VIEW, freq="10s", exact=exact)
     whole = frames.equity(columns, VIEW, exact=exact)
     assert len(frame) == 46

@@ -190,7 +190,7 @@ def test_whoever_follows_an_engine_never_sees_half_a_step(path: Path) -> None:
 
     def question(account: Account) -> tuple[int, int, int, int]:
         filled = sum(order.filled_raw > 0 for order in account.orders.values())
-        return account.seq, account.fill_history.length, filled, len(account.open_orders)
+        return account.seq, len(account.fill_history.fills), filled, len(account.open_orders)
 
     with trading(journal=path) as engine:
         past = lt.open_journal(path)

@@ -17,6 +17,7 @@ from livetrade.core.limits import (
     Situation,
     approve,
     balance_check,
+    balance_denied,
     checks,
     opening_part,
     reckoned_at,
@@ -73,19 +74,19 @@ class Approving(State):
         self, order: Order, market: Market, instead_of: Order | None = None, parts: Sequence[int] = ()
     ) -> Approved | Denied:
         """instead_of: the working order that this one would replace. parts: the slices that it would be sent in."""
-        early = next((check.reason for check in self._early_checks(order, market) if check.reason), None)
-        if early:
-            return Denied(order, early)
+        for check in self._early_checks(order, market):
+            if check.reason:
+                return Denied(order, check.reason)
         verdict = approve(order, self.limits, self._situation(order, market, instead_of, parts))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
         order = replaced(order, opening_raw=verdict.opening_raw)
-        margin, check = self._money_check(order, instead_of, parts)
-        return (
-            Denied(order, check.reason)
-            if check.reason
-            else Approved(replaced(order, margin_raw=margin), order.opening_raw)
-        )
+        needed = self._needed(order, parts)
+        if isinstance(needed, Check):
+            return Denied(order, needed.reason)
+        margin, total = needed
+        short = balance_denied(total, self._free(instead_of))
+        return Denied(order, short) if short else Approved(order, order.opening_raw, margin)
 
     def tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
         """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
@@ -93,7 +94,8 @@ class Approving(State):
         opening = opening_part(order, situation)
         asked = [*self._early_checks(order, market), *checks(order, opening, self.limits, situation)]
         if opening:
-            asked.append(self._money_check(replaced(order, opening_raw=opening), None, parts)[1])
+            needed = self._needed(replaced(order, opening_raw=opening), parts)
+            asked.append(needed if isinstance(needed, Check) else balance_check(needed[1], self._free()))
         return opening, asked
 
     def _early_checks(self, order: Order, market: Market) -> Iterator[Check]:
@@ -119,10 +121,10 @@ class Approving(State):
     def _situation(self, order: Order, market: Market, instead_of: Order | None, parts: Sequence[int]) -> Situation:
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
-        same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
+        same_side = sum(rival.working_raw for rival in self._rivals(order, market, instead_of))
         return Situation(
             halted=self.halted,
-            blocked=next((why for (_, symbol), why in self._blocks.items() if symbol in ("", order.symbol)), None),
+            blocked=self._blocked(order.symbol) if self._blocks else None,
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -131,19 +133,30 @@ class Approving(State):
             closable_raw=self._closable(order, market, instead_of),
             position_raw=market.position_raw + order.side.sign * same_side,
             day_pnl_raw=self.day_pnl_raw,
-            sent_last_second=sum(ns > self.ts - SECOND_NS for ns in self.sent_ns),
+            sent_last_second=self._sent_last_second() if self.limits.max_orders_per_second else 0,
             day=self.day,
             margined=self.margin is not None,
             parts=max(len(parts), 1),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
+    def _sent_last_second(self) -> int:
+        return sum(ns > self.ts - SECOND_NS for ns in self.sent_ns)
+
+    def _blocked(self, symbol: str) -> str | None:
+        return next((why for (_, blocked), why in self._blocks.items() if blocked in ("", symbol)), None)
+
+    @staticmethod
+    def _rivals(order: Order, market: Market, instead_of: Order | None) -> list[Order]:
+        """The working orders on the same side."""
+        return [other for other in market.working.values() if other.side is order.side and other is not instead_of]
+
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
         """What an order's own book lets it close: the position less what already works to reduce it."""
         book = self.ledger.books.get(order.book_key)
         if book is None or self.is_asked:
             return 0
-        rivals = [o for o in market.working.values() if o.side is order.side and o is not instead_of]
+        rivals = self._rivals(order, market, instead_of)
         working = sum(other.working_raw for other in rivals if other.book_key == order.book_key)
         closable = max(0, book.closes(order.side) - working)
         if not self._gone(order.symbol, order.product, order.side):
@@ -185,15 +198,18 @@ class Approving(State):
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _money_check(self, order: Order, instead_of: Order | None, parts: Sequence[int]) -> tuple[int, Check]:
-        """(the margin of the opening part, whether that and its fees are free)."""
+    def _needed(self, order: Order, parts: Sequence[int]) -> tuple[int, int] | Check:
+        """(the margin of the opening part, that and its fees), or what refuses to tell them."""
         margin, fees = self._margin_of(order), self._fees_estimate(order, parts)
         if isinstance(margin, str):
-            return 0, Check("margin", None, None, margin)
+            return Check("margin", None, None, margin)
         if isinstance(fees, str):
-            return margin, Check("charges", None, None, fees)
-        freed = instead_of.blocked_raw if instead_of else 0
-        return margin, balance_check(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
+            return Check("charges", None, None, fees)
+        return margin, margin + fees
+
+    def _free(self, instead_of: Order | None = None) -> int:
+        """Money that nothing holds or is promised to; `instead_of` is a working order that would be no more."""
+        return self.ledger.free_raw - self.blocked_raw + (instead_of.blocked_raw if instead_of else 0)
 
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""

@@ -77,17 +77,16 @@ class Examining(Ordering):
         leaving = OrderSide.SELL if order.side is OrderSide.BUY else OrderSide.BUY
         book = self.ledger.books.get(order.book_key)
         closing = order.quantity_raw - opening
-        margin, fees = (
-            (self._money_check(order, None, parts)[0], self._fees_estimate(order, parts)) if opening else (0, 0)
-        )
+        needed = self._needed(order, parts) if opening else (0, 0)
+        margin, total = (0, 0) if isinstance(needed, Check) else needed
         return Examined(
             order=order,
             reason=reason,
             checks=(*([refused] if refused else []), *asked),
             opening_raw=opening,
             margin_raw=margin,
-            needed_raw=margin + (fees if isinstance(fees, int) else 0),
-            free_raw=self.ledger.free_raw - self.blocked_raw,
+            needed_raw=total,
+            free_raw=self._free(),
             price_raw=price,
             price_source=source,
             entry=entry,

@@ -1,4 +1,4 @@
-"""What happened, in columns: orders, fills and the equity curve.
+"""What happened, in columns: orders and fills.
 
 Each column is a typed array (or a list), appended to as events fold, so that a hundred thousand orders become a
 DataFrame by copying memory. Prices and quantities are raw integers with their scales beside them; enums stand as the
@@ -12,7 +12,6 @@ from enum import StrEnum
 from math import nan
 from typing import ClassVar, TypeAlias
 
-from livetrade.core.events import EquityPoint
 from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, PriceSource, Product, Source, TimeInForce
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.records import record
@@ -99,40 +98,36 @@ class Money:
         return self.known.floats[: self.count]
 
 
-Column: TypeAlias = "array[int] | Text | Money | list[object]"
+Column: TypeAlias = "array[int] | Text | Money | list[Fill]"
 
 
 class Table:
-    """Columns of equal length. `kinds` maps a name to "q" (int64), "b" (int8), "O" (objects), "t" (`Text`) or "m"
-    (`Money`); the last two stand in a row as the number that `self.texts` or `self.amounts` gives them."""
+    """Columns of equal length. `kinds` maps a name to "q" (int64), "b" (int8), "t" (`Text`) or "m" (`Money`); the last
+    two stand in a row as the number that `self.texts` or `self.amounts` gives them."""
 
     kinds: ClassVar[dict[str, str]]
 
     def __init__(self) -> None:
         self.texts = {name: Texts() for name, kind in self.kinds.items() if kind == "t"}
         self.amounts = {name: Amounts() for name, kind in self.kinds.items() if kind == "m"}
-        self.columns: dict[str, array[int] | list[object]] = {
-            name: [] if kind == "O" else array("i" if kind in "tm" else kind) for name, kind in self.kinds.items()
-        }
+        self.columns = {name: array("i" if kind in "tm" else kind) for name, kind in self.kinds.items()}
         self._columns = tuple(self.columns.values())
         self.length = 0
 
-    def append(self, row: Sequence[object]) -> None:
+    def append(self, row: Sequence[int]) -> None:
         for column, value in zip(self._columns, row, strict=True):
-            column.append(value)  # type: ignore[arg-type]
+            column.append(value)
         self.length += 1
 
-    def change(self, number: int, columns: Sequence[int], values: Sequence[object]) -> None:
+    def change(self, number: int, columns: Sequence[int], values: Sequence[int]) -> None:
         for column, value in zip(columns, values, strict=True):
-            self._columns[column][number] = value  # type: ignore[call-overload]
+            self._columns[column][number] = value
 
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
         return {name: self._copied(name, column) for name, column in self.columns.items()}
 
-    def _copied(self, name: str, column: "array[int] | list[object]") -> Column:
-        if isinstance(column, list):
-            return column[:]
+    def _copied(self, name: str, column: "array[int]") -> Column:
         if name in self.texts:
             return Text(column[:], self.texts[name], len(self.texts[name]))
         if name in self.amounts:
@@ -141,7 +136,11 @@ class Table:
 
 
 class OrderTable(Table):
-    """One row an order, by its first appearance, kept up to date."""
+    """One row an order, by its first appearance, kept up to date.
+
+    An order has several states within a moment; so what `put` is given is written some orders later, or when somebody
+    looks, and only the newest state of each.
+    """
 
     kinds: ClassVar[dict[str, str]] = {
         "client_order_id": "t",
@@ -169,13 +168,37 @@ class OrderTable(Table):
         "updated_at": "q",
     }
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unwritten: dict[str, Order] = {}
+
+    def copy(self) -> dict[str, Column]:
+        self._write_all()
+        return super().copy()
+
     def strategies(self) -> Text:
         """Whose each order is, as it stands."""
+        self._write_all()
         codes = self._copied("strategy", self.columns["strategy"])
         assert isinstance(codes, Text)
         return codes
 
+    def row(self, client_order_id: str) -> int:
+        """Which row is an order's."""
+        self._write_all()
+        return self.texts["client_order_id"][client_order_id]
+
     def put(self, order: Order) -> None:
+        self._unwritten[order.client_order_id] = order
+        if len(self._unwritten) == _MOST_UNWRITTEN:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        for order in self._unwritten.values():
+            self._write(order)
+        self._unwritten.clear()
+
+    def _write(self, order: Order) -> None:
         ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
         averages, fees, slippages = self.amounts.values()
         number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row
@@ -210,6 +233,8 @@ class OrderTable(Table):
         )
 
 
+_MOST_UNWRITTEN = 128
+"""Writing so many takes less than a millisecond of the engine's thread."""
 _CHANGING = tuple(
     list(OrderTable.kinds).index(name)
     for name in (
@@ -230,7 +255,7 @@ _CHANGING = tuple(
 
 
 class FillTable(Table):
-    """One row a fill, in the order they were booked; `fill` holds the fill itself."""
+    """One row a fill, in the order they were booked; a copy has the `fill` itself too. Written as orders are."""
 
     kinds: ClassVar[dict[str, str]] = {
         "time": "q",
@@ -249,10 +274,26 @@ class FillTable(Table):
         "tag": "t",
         "client_order_id": "t",
         "execution_id": "t",
-        "fill": "O",
     }
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.fills: list[Fill] = []
+
+    def copy(self) -> dict[str, Column]:
+        self._write_all()
+        return {**super().copy(), "fill": self.fills[:]}
+
     def add(self, fill: Fill) -> None:
+        self.fills.append(fill)
+        if len(self.fills) - self.length == _MOST_UNWRITTEN:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        for fill in self.fills[self.length :]:
+            self._write(fill)
+
+    def _write(self, fill: Fill) -> None:
         symbols, strategies, tags, order_ids, execution_ids = self.texts.values()
         fees, realized = self.amounts.values()
         self.append(
@@ -273,34 +314,5 @@ class FillTable(Table):
                 tags[fill.tag],
                 order_ids[fill.client_order_id],
                 execution_ids[fill.execution_id],
-                fill,
-            )
-        )
-
-
-class EquityTable(Table):
-    """One row for each fill and at most one a second."""
-
-    kinds: ClassVar[dict[str, str]] = {
-        "time": "q",
-        "cash": "m",
-        "market_value": "m",
-        "portfolio_value": "m",
-        "realized_pnl": "m",
-        "unrealized_pnl": "m",
-        "fees": "m",
-    }
-
-    def add(self, point: EquityPoint) -> None:
-        cash, value, portfolio, realized, unrealized, fees = self.amounts.values()
-        self.append(
-            (
-                point.ts,
-                cash[point.cash_raw],
-                value[point.market_value_raw],
-                portfolio[point.cash_raw + point.market_value_raw],
-                realized[point.realized_raw],
-                unrealized[point.unrealized_raw],
-                fees[point.fees_raw],
             )
         )

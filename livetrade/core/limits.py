@@ -110,10 +110,11 @@ class Situation:
 
 @record
 class Approved:
-    """An order that passed, with how much of it opens."""
+    """An order that passed, with how much of it opens and the money that backs this."""
 
     order: Order
     opening_raw: int
+    margin_raw: int = 0
 
 
 @record
@@ -141,8 +142,10 @@ def reckoned_at(order: Order, market_raw: int) -> int:
 def approve(order: Order, limits: Limits, now: Situation) -> Approved | Denied:
     """Approves an order, or says in one sentence why not. Money is tested apart, once the opening part is known."""
     opening = opening_part(order, now)
-    reason = next((check.reason for check in checks(order, opening, limits, now) if check.reason), None)
-    return Denied(order, reason) if reason else Approved(order, opening)
+    for check in checks(order, opening, limits, now):
+        if check.reason:
+            return Denied(order, check.reason)
+    return Approved(order, opening)
 
 
 def opening_part(order: Order, now: Situation) -> int:

@@ -17,6 +17,7 @@ SHARE_QUANTUM: int = 10 ** (MONEY_SCALE - 12)
 
 EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
 MAX_RAW = 2**63 - 1  # history keeps prices and quantities in 64-bit columns
+_FAR: int = 10**31
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -25,6 +26,8 @@ def number(value: Number, what: str) -> Decimal:
 
     Raises `PriceError` naming `what`, with the reason it is counted under.
     """
+    if type(value) is int and -_FAR < value < _FAR:
+        return Decimal(value)
     if isinstance(value, bool | bytes | bytearray) or type(value).__name__ in ("bool", "bool_"):  # NumPy's own too
         raise PriceError("not_a_number", f"{what} must be a number, not {value!r}")
     try:
@@ -99,7 +102,7 @@ def money(raw: int) -> Decimal:
 
 def money_raw(value: Number, what: str) -> int:
     """An amount of money as raw money; finer than 10⁻³⁰ is rounded half-even."""
-    return divide(int(EXACT.scaleb(number(value, what), 2 * MONEY_SCALE)), MONEY_ONE)
+    return int(EXACT.to_integral_value(EXACT.scaleb(number(value, what), MONEY_SCALE)))
 
 
 @lru_cache(maxsize=4096)

@@ -148,7 +148,12 @@ class Ordering(Approving):
         return replaced(order, created_ns=self.ts, updated_ns=self.ts, requested_ns=self.ts, reference_raw=reference)
 
     def _send(self, approved: Approved) -> None:
-        order = replaced(approved.order, status=OrderStatus.SUBMITTED, opening_raw=approved.opening_raw)
+        order = replaced(
+            approved.order,
+            status=OrderStatus.SUBMITTED,
+            opening_raw=approved.opening_raw,
+            margin_raw=approved.margin_raw,
+        )
         self._emit(ev.Submit(self.ts, order))
         self._to_simulated(order)
 
@@ -190,9 +195,7 @@ class Ordering(Approving):
         if reason is None:
             verdict = self._approve(wanted, market, instead_of=order)
             if isinstance(verdict, Approved):
-                approved = verdict.order
-                opening, margin = verdict.opening_raw, approved.margin_raw if verdict.opening_raw else 0
-                change = Change(quantity, wanted.limit_raw, wanted.trigger_raw, opening, margin)
+                change = Change(quantity, wanted.limit_raw, wanted.trigger_raw, verdict.opening_raw, verdict.margin_raw)
                 self._emit(ev.Modify(self.ts, order.client_order_id, change))
                 self._to_simulated(self.orders[order.client_order_id])
                 return

@@ -199,7 +199,6 @@ class Protecting(Examining):
             for order in market.working.values():
                 if order.venue_order_id:
                     alerts.watch_order(order, self.trigger_by)
-        market.idle = not (alerts.active or market.exposure_raw)
 
     # ── what the broker itself holds ─────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from livetrade.core import events as ev
 from livetrade.core.exits import NEVER_HIGH, Alerts
-from livetrade.core.history import EquityTable, FillTable, OrderTable
+from livetrade.core.history import FillTable, OrderTable
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import ExitKind, ExitStatus, FeedState, Product
 from livetrade.core.ledger import Book, BookKey, Ledger
@@ -35,7 +35,6 @@ class Market:
         "books",
         "exposure_raw",
         "high_raw",
-        "idle",
         "instrument",
         "lost",
         "low_raw",
@@ -55,7 +54,6 @@ class Market:
         self.working: dict[str, Order] = {}
         self.alerts = Alerts()
         self.exposure_raw = 0  # raw money that the position gains for each step of the mark
-        self.idle = True  # a tick changes nothing but its quote and mark: nothing is held, and no alert is set
 
     @property
     def position_raw(self) -> int:
@@ -136,7 +134,8 @@ class State:
         self.alarms: deque[ev.Alarm] = deque(maxlen=KEPT_ALARMS)
         self.order_history = OrderTable()
         self.fill_history = FillTable()
-        self.equity_history = EquityTable()
+        self.equity_history: list[ev.EquityPoint] = []
+        """A point for each fill and at most one a second."""
 
     # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -318,7 +317,7 @@ class State:
         self.halted = None
 
     def _equity(self, event: ev.EquityPoint) -> None:
-        self.equity_history.add(event)
+        self.equity_history.append(event)
         if self.day_base_raw is None:
             self.day_base_raw = event.cash_raw + event.market_value_raw - self.ledger.put_in_raw
             self.day_bases.append((self.day, self.day_base_raw))

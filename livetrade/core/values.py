@@ -156,18 +156,21 @@ class Order:
 
     @property
     def avg_price(self) -> Decimal | None:
-        return None if self.avg_raw is None else money(self.avg_raw)
+        average_raw = self.avg_raw
+        return None if average_raw is None else money(average_raw)
 
     @property
     def slippage_raw(self) -> int | None:
-        if self.avg_raw is None or not self.reference_raw:
+        average_raw = self.avg_raw
+        if average_raw is None or not self.reference_raw:
             return None
         step: int = 10 ** (MONEY_SCALE - self.instrument.scale)
-        return self.side.sign * (self.avg_raw - self.reference_raw * step)
+        return self.side.sign * (average_raw - self.reference_raw * step)
 
     @property
     def slippage(self) -> Decimal | None:
-        return None if self.slippage_raw is None else money(self.slippage_raw)
+        slippage_raw = self.slippage_raw
+        return None if slippage_raw is None else money(slippage_raw)
 
     @property
     def fees(self) -> Decimal:
@@ -225,7 +228,9 @@ class Order:
 
 def _blocked(terms: "Order | Change", filled_raw: int) -> int:
     left = min(terms.opening_raw, terms.quantity_raw - filled_raw)
-    return divide(terms.margin_raw * left, terms.opening_raw) if left > 0 else 0
+    if left <= 0:
+        return 0
+    return terms.margin_raw if left == terms.opening_raw else divide(terms.margin_raw * left, terms.opening_raw)
 
 
 FINAL = frozenset(

@@ -90,12 +90,12 @@ def orders_after(account: Account, after: str, limit: int | None, *, open_only: 
     another record."""
     if after and after not in account.orders:
         raise Refused(422, f"after: no order has the id {after[:40]!r}")
-    number = account.order_history.texts["client_order_id"]
-    start = number[after] + 1 if after else 0
+    row = account.order_history.row
+    start = row(after) + 1 if after else 0
     if not open_only:
         return list(islice(account.orders.values(), start, None if limit is None else start + limit))
-    following = [order for order in account.open_orders.values() if number[order.client_order_id] >= start]
-    return sorted(following, key=lambda order: number[order.client_order_id])[:limit]
+    following = [order for order in account.open_orders.values() if row(order.client_order_id) >= start]
+    return sorted(following, key=lambda order: row(order.client_order_id))[:limit]
 
 
 def positions_page(account: Account, after: str, limit: int, *, closed: bool, symbol: str) -> list[Row]:

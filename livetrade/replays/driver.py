@@ -53,7 +53,7 @@ class Driver:
         self.tasks: list[Task] = []
         self._rows = 0  # taken before the part that plays now
         self._in_part = 0  # how many it has
-        self._left = iter(range(0))  # the numbers of its rows that are still to be taken
+        self._left: Iterator[int] = iter(())  # the codes of its rows that are still to be taken
         self._due_ns = 0  # up to here a row can be taken by itself; 0 where somebody has to look first
         self._markets: list[Market | None] = []
         self._readers: list[tuple[Subscription[Any], ...]] = []  # of each symbol
@@ -138,12 +138,12 @@ class Driver:
 
     def _play(self, rows: Rows) -> None:
         """Takes some rows: the plain ones, where nothing is due, by themselves."""
-        self._part, self._left = rows, iter(range(rows.count))
+        self._part, self._left = rows, iter(rows.codes)
         self._rest = rows.columns(self._left)
-        for row, code, ts, bid, ask, last, mid, made in self._rest:
+        for code, ts, bid, ask, last, mid, made in self._rest:
             quote = self._quote(code, ts, bid, ask, last, mid, made)
             if quote is None:
-                self._take_row(rows, row)
+                self._take_row()
                 continue
             self._hand_out(code, quote)
             if self.turns.now or not self._due_ns:  # somebody goes on at once, or asked for something
@@ -186,26 +186,29 @@ class Driver:
                 return
             if not self._is_alone(subscription):
                 continue
-            for row, code, ts, bid, ask, last, mid, made in self._rest:
+            for code, ts, bid, ask, last, mid, made in self._rest:
                 market = markets[code]
                 if (
                     market is None
                     or ts >= self._due_ns
                     or (market.alerts.active and market.alerts.crossed(bid, ask, last))
                 ):
-                    self._take_row(self._part, row)
+                    self._take_row()
                     if not self._is_alone(subscription):
                         break
                     continue
                 mark = 2 * last if last else bid + ask
-                if market.idle:
+                marked = market.mark_raw
+                if not marked:
+                    account.mark(market, mark)
+                elif mark != marked:
+                    if market.exposure_raw:
+                        account.market_value_raw += (mark - marked) * market.exposure_raw
                     market.mark_raw = mark
                     if mark < market.low_raw:  # noqa: PLR1730  min and max take three times as long
                         market.low_raw = mark
                     if mark > market.high_raw:  # noqa: PLR1730
                         market.high_raw = mark
-                elif mark != market.mark_raw:
-                    account.mark(market, mark)
                 quote = made
                 if quote is None:
                     quote = PriceTick()
@@ -244,8 +247,10 @@ class Driver:
             if job is not None:
                 job()
 
-    def _take_row(self, rows: Rows, row: int) -> None:
-        """Any row, in full."""
+    def _take_row(self) -> None:
+        """The row that comes now, in full."""
+        rows = self._part
+        row = rows.count - length_hint(self._left) - 1
         reason = rows.refused.get(row)
         if reason is not None:
             self.account.quarantined[reason] += 1

@@ -93,6 +93,6 @@ class ReplayResult(Reads):
         return (
             f"<ReplayResult {self.strategy} on {self.source}: {self.ticks_played:,} ticks "
             f"{at(begin, account.zone):%Y-%m-%d %H:%M} to {at(account.ts, account.zone):%Y-%m-%d %H:%M}, "
-            f"{len(account.orders):,} orders, {account.fill_history.length:,} fills, "
+            f"{len(account.orders):,} orders, {len(account.fill_history.fills):,} fills, "
             f"P&L {money(pnl):+,.2f} {account.currency}{percent}{failed}>"
         )

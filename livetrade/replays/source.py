@@ -19,7 +19,7 @@ from livetrade.ticklog import TickLog
 if TYPE_CHECKING:
     import numpy as np
 
-ROWS = 1 << 14
+ROWS = 1 << 12
 """How many rows stand in memory as Python numbers at a time."""
 EXACT_FLOATS = 1 << 53
 """Below this every whole number is a float."""
@@ -27,7 +27,7 @@ ROUGH = -1
 """The code of a row that is not plain."""
 
 
-Row: TypeAlias = "tuple[int, int, int, int, int, int, float, Tick | None]"
+Row: TypeAlias = "tuple[int, int, int, int, int, float, Tick | None]"
 
 
 class Recording:
@@ -120,14 +120,14 @@ class Rows:
             time_ns, source = int(whole.times[row]), whole.sources[row]
         return Tick(item, ts, bid, ask, last, time_ns, volume, bid_size, ask_size, source, whole=whole is not None)
 
-    def columns(self, numbers: Iterator[int]) -> Iterator[Row]:
-        """For each row: its number, code, time, bid, ask, last, mid, and its tick where that tells more than these."""
+    def columns(self, codes: Iterator[int]) -> Iterator[Row]:
+        """For each row: its code, time, bid, ask, last, mid, and its tick where that tells more than these."""
         raw = self._part.raw
         bids, asks, lasts = (raw[name].tolist() if name in raw else repeat(0) for name in PRICES)
         mids = self._mids()
         plain = mids is not None and not raw.keys() & {"volume", *SIZES}
         ticks: Iterable[Tick | None] = repeat(None) if plain else map(self.tick, range(self.count))
-        return zip(numbers, self.codes, self.times, bids, asks, lasts, mids or repeat(nan), ticks, strict=False)
+        return zip(codes, self.times, bids, asks, lasts, mids or repeat(nan), ticks, strict=False)
 
     def _mids(self) -> "Iterable[float] | None":
         """The mid of each row; None where numbers are so large that floats would have to be rounded twice."""

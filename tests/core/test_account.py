@@ -99,7 +99,7 @@ def test_without_a_price_a_market_buy_is_refused(quote: Any) -> None:
     order = desk.buy(10)
     assert order.status is S.DENIED
     assert order.reason.startswith("Price feed unavailable: no ask known")
-    assert desk.account.order_history.length == 1
+    assert len(desk.account.orders) == 1
 
 
 def test_a_limit_order_waits_and_fills_at_the_better_price() -> None:
@@ -1273,7 +1273,7 @@ def test_an_equity_point_comes_at_most_once_a_second_and_with_each_fill() -> Non
     desk.buy(100)
     for _ in range(30):
         desk.quote("549.00", "549.10", after=0.1)
-    assert desk.account.equity_history.length == 1 + 3
+    assert len(desk.account.equity_history) == 1 + 3
 
 
 def test_nothing_grows_under_ticks_alone() -> None:

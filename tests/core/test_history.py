@@ -4,11 +4,14 @@ from enum import StrEnum
 from math import isnan
 from typing import Any
 
-from livetrade.core.events import EquityPoint
-from livetrade.core.history import EquityTable, FillTable, Money, OrderTable, Text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livetrade.core.history import FillTable, Money, OrderTable, Text
 from livetrade.core.kinds import OrderSide, OrderStatus, OrderType, PriceSource, Product
 from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.records import replaced
+from livetrade.core.values import Order
 from tests.core.kit import COIN, SBIN, a_fill, an_order
 
 
@@ -106,11 +109,29 @@ def test_fills_stand_in_the_order_they_were_booked() -> None:
     assert members(PriceSource, columns["price_source"]) == [PriceSource.VENUE] * 2
 
 
-def test_the_portfolio_is_worth_cash_and_positions() -> None:
-    table = EquityTable()
-    table.add(EquityPoint(5, 3 * MONEY_ONE, -MONEY_ONE, 1, 2, 3))
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=600))
+def test_the_newest_state_of_each_order_stands_in_its_row_whenever_somebody_looks(
+    puts: list[tuple[int, bool]],
+) -> None:
+    table, newest = OrderTable(), dict[str, Order]()
+    for filled, (number, looks) in enumerate(puts, 1):
+        order = an_order(client_order_id=f"A{number}", filled_raw=filled)
+        table.put(order)
+        newest[order.client_order_id] = order
+        if looks:
+            table.copy()
     columns = table.copy()
-    assert list(columns["time"]) == [5]  # type: ignore[arg-type]
-    assert amounts(columns["portfolio_value"]) == [2 * MONEY_ONE]
-    assert floats(columns["market_value"]) == [-1.0]
-    assert [amounts(columns[name]) for name in ("realized_pnl", "unrealized_pnl", "fees")] == [[1], [2], [3]]
+    assert texts(columns["client_order_id"]) == list(newest)
+    assert list(columns["filled_qty"]) == [order.filled_raw for order in newest.values()]
+    assert [table.row(key) for key in newest] == list(range(len(newest)))
+
+
+def test_every_fill_has_a_row_however_many_they_are() -> None:
+    table = FillTable()
+    fills = [a_fill(OrderSide.BUY, 1, 100, execution_id=f"E{number}", time_ns=number) for number in range(1, 301)]
+    for fill in fills:
+        table.add(fill)
+    columns = table.copy()
+    assert columns["fill"] == fills
+    assert list(columns["time"]) == list(range(1, 301))
+    assert texts(columns["execution_id"]) == [fill.execution_id for fill in fills]

@@ -262,7 +262,7 @@ class Trial:
             kills=self.kills,
             events=account.seq,
             orders=len(account.orders),
-            fills=len(account.fill_history.columns["fill"]),
+            fills=len(account.fill_history.fills),
             answers=sum(ack.what != "told" for ack in self.acks),
             acknowledged=len(orders),
             unheard=0 if self.exchange is None else self.exchange.lost,
@@ -271,7 +271,7 @@ class Trial:
 
 
 def fills_of(account: Account) -> list[Fill]:
-    return [fill for fill in account.fill_history.columns["fill"] if isinstance(fill, Fill)]
+    return [fill for fill in account.fill_history.fills if isinstance(fill, Fill)]
 
 
 def _pass(process: subprocess.Popen[bytes], seconds: float) -> None:

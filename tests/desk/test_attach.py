@@ -155,7 +155,7 @@ def test_callbacks_hear_of_what_others_do() -> None:
         attached.on_order(lambda order: orders.append(order.status))
         engine.market_buy(SBIN, 7).result(10)
         soon(lambda: fills and "FILLED" in orders)
-        assert fills[0] == engine._read(lambda account: account.fill_history.columns["fill"][0])
+        assert fills[0] == engine._read(lambda account: account.fill_history.fills[0])
 
 
 def test_ticks_are_read_as_they_come() -> None:

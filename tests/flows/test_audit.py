@@ -68,13 +68,11 @@ def test_of_a_journal_and_after_a_restart(tmp_path: Path) -> None:
 
 
 def forget_a_fill(account: Account) -> None:
-    column = account.fill_history.columns["fill"]
-    column.pop()
-    account.fill_history.length -= 1
+    account.fill_history.fills.pop()
 
 
 def change_a_fill(account: Account) -> None:
-    column: list[Any] = account.fill_history.columns["fill"]  # type: ignore[assignment]
+    column: list[Any] = account.fill_history.fills
     column[0] = replaced(column[0], quantity_raw=column[0].quantity_raw + 1)
 
 

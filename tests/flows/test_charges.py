@@ -16,12 +16,12 @@ def test_a_journal_keeps_the_schedule_and_what_it_charged(tmp_path: Path) -> Non
     path = tmp_path / "charged.journal"
     with trading(stream=quoted(), fees=lt.IndianEquityFees(brokerage=(20, "0.03")), journal=path) as engine:
         assert engine.market_buy(SBIN, 100, product="CNC").result().success
-        before = engine.account.fill_history.columns["fill"][0]
+        before = engine.account.fill_history.fills[0]
     with lt.LiveTradingEngine(journal=path, stream=quoted()) as engine:
         assert engine.account.fees == lt.IndianEquityFees(brokerage=("20", "0.03"))
-        assert engine.account.fill_history.columns["fill"] == [before]
+        assert engine.account.fill_history.fills == [before]
         assert engine.market_sell(SBIN, 100, product="CNC").result().success
-        bought, sold = engine.account.fill_history.columns["fill"]
+        bought, sold = engine.account.fill_history.fills
         assert dict(sold.charges).keys() == dict(bought.charges).keys()  # type: ignore[union-attr]
         assert sold.fees_raw == sum(raw for _, raw in sold.charges)  # type: ignore[union-attr]
 

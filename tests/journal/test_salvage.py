@@ -141,7 +141,7 @@ def test_ticks_that_are_lost_keep_their_numbers(path: Path, to: Path) -> None:
 
 def _extremes(state: State) -> list[tuple[int, int]]:
     """Of each fill, and of each book since its last."""
-    fills: list[Any] = state.fill_history.columns["fill"]  # type: ignore[assignment]
+    fills: list[Any] = state.fill_history.fills
     return [(each.low_raw, each.high_raw) for each in (*fills, *state.ledger.books.values())]
 
 
