@@ -2,11 +2,10 @@
 argument, and chance too."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from random import Random
 
-from livetrade.adapters.fyers.symbols import Topic, in_session
 from livetrade.core.records import record
 
 ONE_CONNECTION = "Fyers allows one data connection for each user: is another program or notebook connected?"
@@ -17,7 +16,7 @@ LONGEST_SILENCE = 300.0
 
 @record
 class Timing:
-    """In seconds. Tests bring shorter ones, a sleep of their own, and a market that is open when they run."""
+    """In seconds. Tests bring shorter ones, and a sleep of their own."""
 
     ping: float = 10.0
     """Between two of the pings that Fyers wants; nothing answers them."""
@@ -40,7 +39,6 @@ class Timing:
     """Between two looks for a new token, and at the age of the one in use."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     random: Random = Random()
-    in_session: Callable[[Collection[Topic], int], bool] = in_session
 
 
 class Cure(StrEnum):
