@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from random import Random
+from time import time_ns
 
 from livetrade.core.records import record
 
@@ -16,7 +17,7 @@ LONGEST_SILENCE = 300.0
 
 @record
 class Timing:
-    """In seconds. Tests bring shorter ones, and a sleep of their own."""
+    """In seconds. Tests bring shorter ones, and a sleep and a time of their own."""
 
     ping: float = 10.0
     """Between two of the pings that Fyers wants; nothing answers them."""
@@ -38,6 +39,8 @@ class Timing:
     token: float = 60.0
     """Between two looks for a new token, and at the age of the one in use."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    wall: Callable[[], int] = time_ns
+    """The time of day, in nanoseconds UTC, for what has no engine's clock."""
     random: Random = Random()
 
 
