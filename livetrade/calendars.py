@@ -140,7 +140,9 @@ class MarketHours:
     """
 
     def __init__(self, calendar: TradingCalendar | None = None) -> None:
-        self._calendar = checked(calendar)
+        if calendar is not None:
+            check_calendar(calendar)
+        self._calendar = calendar
         self._lacking = "" if calendar is not None else "the calendar is not read yet"
         self.doubt = ""
 
@@ -180,11 +182,10 @@ class MarketHours:
         return is_any_time or session.opens <= local < session.closes
 
 
-def checked(calendar: TradingCalendar | None) -> TradingCalendar | None:
+def check_calendar(calendar: object) -> None:
     """Raises `OrderError` for what is no calendar."""
-    if calendar is None or isinstance(calendar, TradingCalendar):
-        return calendar
-    raise OrderError(f"calendar must be a TradingCalendar, not {type(calendar).__name__}")
+    if not isinstance(calendar, TradingCalendar):
+        raise OrderError(f"calendar must be a TradingCalendar, not {type(calendar).__name__}")
 
 
 @cache
