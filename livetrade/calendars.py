@@ -146,9 +146,13 @@ class MarketHours:
         self._lacking = "" if calendar is not None else "the calendar is not read yet"
         self.doubt = ""
 
+    @property
+    def has_calendar(self) -> bool:
+        return self._calendar is not None
+
     def prepare(self) -> None:
-        """Makes a calendar where none was given and the extra is there. That takes seconds, and so a thread of its own;
-        until then the answers are those without one."""
+        """Makes a calendar where there is none and the extra is installed. That takes seconds, and so a thread of its
+        own (its imports hold up other threads for a tenth of a second); until then the answers are those without."""
         if self._calendar is None:
             Thread(target=self._make_calendar, name="livetrade-calendar", daemon=True).start()
 

@@ -55,7 +55,6 @@ class Connections:
     async def keep(self) -> None:
         """Connects, and again whenever the connection is lost; ends when it gives up, and the state says why."""
         sink, retries = self._sink, self._retries
-        self._markets.prepare()
         context = await asyncio.to_thread(prepared)
         self._wanted.start(sink, context)
         sink.state(FeedState.CONNECTING, "connecting to Fyers")

@@ -37,8 +37,13 @@ class Markets:
         self._shares = shares
         self.doubt = ""
 
+    @property
+    def are_known(self) -> bool:
+        """Whether there is a calendar."""
+        return self._shares.has_calendar
+
     def prepare(self) -> None:
-        """To be called once, before anything is asked."""
+        """Has the calendar read, if there is none yet; to be called some seconds before anything is asked."""
         self._shares.prepare()
 
     def are_open(self, which: Set[Hours], now_ns: int) -> bool:

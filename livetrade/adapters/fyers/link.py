@@ -275,6 +275,7 @@ class Link:
 
     async def _watch(self) -> None:
         silence, sink = self._silence, self._sink
+        await self._prepare()
         while True:
             await self._timing.sleep(silence.next_look(sink.now()))
             was, now_ns = silence.stale, sink.now()
@@ -284,6 +285,12 @@ class Link:
                 raise LostError(f"no prices came {self._although()}")
             if silence.stale != was:
                 self._say()
+
+    async def _prepare(self) -> None:
+        """The calendar is read in a silence, half-way to where it is asked, for reading it would hold up prices."""
+        while not self._markets.are_known and (wait := self._silence.half_over(self._sink.now())) > 0:
+            await self._timing.sleep(wait)
+        self._markets.prepare()
 
     async def _watch_token(self, token: AccessToken) -> None:
         while (left := token.seconds_left(moment(self._sink.now()))) > 0:

@@ -158,6 +158,10 @@ class Silence:
         due_ns = self._heard_ns + self._stale_after_ns + (self._patience_ns if self.stale else 0)
         return max(due_ns - now_ns, 0) / 1e9
 
+    def half_over(self, now_ns: int) -> float:
+        """Seconds until half of the time is over after which it is stale."""
+        return max(self._heard_ns + self._stale_after_ns // 2 - now_ns, 0) / 1e9
+
     @property
     def _patience_ns(self) -> int:
         return max(self._stale_after_ns, min(self._stale_after_ns << self._in_vain, round(LONGEST_SILENCE * 1e9)))

@@ -813,13 +813,39 @@ def test_while_a_market_is_or_may_be_open_a_mute_feed_is_stale(
         asyncio.run(story(server))
 
 
+def test_the_calendar_is_read_in_a_silence_and_before_it_is_asked() -> None:
+    async def story(server: FyersServer) -> None:
+        clock = MovedTime(f"{HOLIDAY} 12:00")
+        market, feed = Market(clock), feed_of(server, stale_after=10, calendar=None, _timing=moved(clock))
+        async with running(feed, market):
+            await until(lambda: market.is_live and clock.sleeping() == 3)
+            clock.move(4)
+            await act(server.quote, SBIN, last="550.00")
+            await until(lambda: len(market.ticks) == 2)
+            clock.move(1)  # five seconds since it is live, and one since a price
+            await until(lambda: clock.asked[-1] == 4)
+            assert not feed._markets.are_known
+            clock.move(4)
+            await until(lambda: feed._markets.are_known and clock.asked[-1] == 5)
+            clock.move(5)
+            await until(lambda: clock.asked[-2:] == [10, 10])  # a ping, and the next look
+            assert [state for state, _ in market.states] == [FeedState.CONNECTING, FeedState.LIVE]
+
+    with FyersServer() as server:
+        asyncio.run(story(server))
+
+
 def test_without_the_extra_a_holiday_is_watched_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(server: FyersServer) -> None:
         clock = MovedTime(f"{HOLIDAY} 12:00")
-        market = Market(clock)
-        async with running(feed_of(server, stale_after=10, calendar=None, _timing=moved(clock)), market):
+        market, feed = Market(clock), feed_of(server, stale_after=10, calendar=None, _timing=moved(clock))
+        async with running(feed, market):
             await until(lambda: market.is_live and clock.sleeping() == 3)
-            clock.move(10)
+            clock.move(5)
+            await until(
+                lambda: clock.sleeping() == 3 and feed._markets._shares._lacking.startswith("holidays are not known")
+            )
+            clock.move(5)
             await until(lambda: market.how is FeedState.STALE)
             assert market.why == (
                 f"{MUTE}, as far as is known (holidays are not known: TradingCalendar needs exchange_calendars: "
