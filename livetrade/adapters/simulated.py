@@ -68,6 +68,7 @@ class SimulatedFeed:
         seed: int | str = 0,
         ticks_per_second: float = 10,
         start_prices: Mapping[str, Number] | None = None,
+        *,
         calendar: "TradingCalendar | None" = None,
     ) -> None:
         self.symbols = _checked(symbols)
