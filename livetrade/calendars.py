@@ -2,21 +2,25 @@
 
 The days come from `exchange_calendars` (its XBOM: BSE, whose holidays NSE shares), which knows them year by year as
 they are published; what it misses stands here, by date. A day that nobody knows of is an error and never an open day.
+Who watches a market cannot stop at that: `MarketHours` answers for every day, and says where it is in doubt.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from functools import cache
+from threading import Lock, Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from livetrade.columns import needs
 from livetrade.core.records import record
-from livetrade.errors import CalendarError
+from livetrade.errors import CalendarError, OrderError
 
 ZONE = ZoneInfo("Asia/Kolkata")
 OPENS, CLOSES = time(9, 15), time(15, 30)
+
+_READING = Lock()  # two at once would read everything twice
 
 Hours = tuple[time, time]
 UNKNOWN = "unknown"
@@ -51,7 +55,8 @@ class TradingCalendar:
     """
 
     def __init__(self, overrides: Mapping[date | str, tuple[str, str] | None] | None = None) -> None:
-        self._days, self.known_from, self.known_until = _known_days()
+        with _READING:
+            self._days, self.known_from, self.known_until = _known_days()
         self._special = {_day(day): hours for day, hours in SPECIAL.items()}
         self._special |= {_day(day): _hours(day, hours) for day, hours in (overrides or {}).items()}
         special = [day for day, hours in self._special.items() if hours is not None]
@@ -73,7 +78,7 @@ class TradingCalendar:
             )
         if hours is None:
             return None
-        return Session(when, *(datetime.combine(when, at, ZONE) for at in hours))
+        return _session(when, hours)
 
     def is_session(self, day: date | str) -> bool:
         """Whether there is one on a day, whatever its hours."""
@@ -104,6 +109,10 @@ class TradingCalendar:
         days = self._all[bisect_left(self._all, first) : bisect_right(self._all, last)]
         return [session for session in map(self.session, days) if session is not None]
 
+    def lacks_hours(self, day: date | str) -> bool:
+        """Whether there is a session on a day, at hours that are not known."""
+        return self._special.get(_day(day)) == UNKNOWN
+
     def _from(self, day: date) -> list[date]:
         self._check_known(day)
         following = self._all[bisect_left(self._all, day) :]
@@ -121,6 +130,68 @@ class TradingCalendar:
         return f"TradingCalendar(known from {self.known_from} to {self.known_until})"
 
 
+class MarketHours:
+    """When Indian shares trade, for who watches or warns and needs an answer for every day.
+
+    It is the calendar's. Without one, and for a day that it does not know, 09:15 to 15:30 from Monday to Friday is
+    taken for a session, and a session whose hours are not known may be open at any time of its day: it is better to
+    watch a closed market than to sleep through an open one. doubt: why the last answer is no more than that; "" where
+    the calendar knows.
+    """
+
+    def __init__(self, calendar: TradingCalendar | None = None) -> None:
+        if calendar is not None:
+            check_calendar(calendar)
+        self._calendar = calendar
+        self._lacking = "" if calendar is not None else "the calendar is not read yet"
+        self.doubt = ""
+
+    @property
+    def has_calendar(self) -> bool:
+        return self._calendar is not None
+
+    def prepare(self) -> None:
+        """Makes a calendar where there is none and the extra is installed. That takes seconds, and so a thread of its
+        own (its imports hold up other threads for a tenth of a second); until then the answers are those without."""
+        if self._calendar is None:
+            Thread(target=self._make_calendar, name="livetrade-calendar", daemon=True).start()
+
+    def _make_calendar(self) -> None:
+        try:
+            calendar = TradingCalendar()
+        except Exception as error:  # noqa: BLE001  a library's edge: a market is watched all the same
+            self._lacking = f"holidays are not known: {error}"
+        else:
+            self._calendar, self._lacking = calendar, ""
+
+    def session(self, day: date) -> Session | None:
+        """The session of a day, at the usual hours where nobody knows better."""
+        self.doubt = self._lacking
+        is_held = day.weekday() < 5
+        if self._calendar is not None:
+            try:
+                return self._calendar.session(day)
+            except CalendarError as error:
+                self.doubt = str(error)
+                is_held = is_held or self._calendar.lacks_hours(day)
+        return _session(day, (OPENS, CLOSES)) if is_held else None
+
+    def may_be_open(self, when: datetime) -> bool:
+        """Whether shares trade at a moment, or may."""
+        local = _local(when)
+        session = self.session(local.date())
+        if session is None:
+            return False
+        is_any_time = self._calendar is not None and self._calendar.lacks_hours(session.day)
+        return is_any_time or session.opens <= local < session.closes
+
+
+def check_calendar(calendar: object) -> None:
+    """Raises `OrderError` for what is no calendar."""
+    if not isinstance(calendar, TradingCalendar):
+        raise OrderError(f"calendar must be a TradingCalendar, not {type(calendar).__name__}")
+
+
 @cache
 def _known_days() -> tuple[frozenset[date], date, date]:
     """(days with a session, the first and the last day that the library knows of)."""
@@ -136,6 +207,10 @@ def _known_days() -> tuple[frozenset[date], date, date]:
         calendar = kind(start=first, end=last)
         days = frozenset(session.date() for session in calendar.sessions)
     return days, first.date(), last.date()
+
+
+def _session(day: date, hours: Hours) -> Session:
+    return Session(day, *(datetime.combine(day, at, ZONE) for at in hours))
 
 
 def _has(days: list[date], day: date) -> bool:

@@ -13,7 +13,7 @@ import inspect
 import json
 import types
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, tzinfo
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -228,12 +228,8 @@ def instrument_terms(item: Instrument) -> Plain:
 
 
 def _term(value: object) -> int | str | None:
-    if isinstance(value, date):
-        return f"{value:%Y-%m-%d}"  # a datetime is one too, and only its date is a term
     return value if value is None or isinstance(value, int) else str(value)
 
 
 def instrument_of(terms: Plain, zone: tzinfo) -> Instrument:
-    given = dict(zip(_INSTRUMENT[: len(terms)], terms, strict=True))
-    expiry = given.pop("expiry", None)
-    return Instrument(**given, expiry=None if expiry is None else date.fromisoformat(expiry), zone=zone)
+    return Instrument(**dict(zip(_INSTRUMENT[: len(terms)], terms, strict=True)), zone=zone)

@@ -145,6 +145,7 @@ def test_of_an_expiry_the_date_is_kept() -> None:
     item = Instrument("NSE:X26MARFUT", expiry=datetime(2026, 3, 26, 15, 30, tzinfo=UTC))
     read = a_decoder().event(plain(ev.InstrumentAdded(5, item)))
     assert isinstance(read, ev.InstrumentAdded)
+    assert read.instrument == item
     assert read.instrument.expiry == date(2026, 3, 26)
 
 

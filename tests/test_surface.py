@@ -11,6 +11,7 @@ import livetrade
 
 HEAVY = {
     "anywidget",
+    "exchange_calendars",
     "httpx",
     "ipywidgets",
     "keyring",

@@ -31,7 +31,8 @@ class Instrument:
 
     scale, quantity_scale: decimals of a price and of a quantity. tick_size: the price grid; None means every price on
     the scale. lot_size: quantities are multiples of it. multiplier: value = price x quantity x multiplier.
-    freeze_quantity: the exchange's largest single order. expiry, strike, option_type ("CE" or "PE"): derivatives.
+    freeze_quantity: the exchange's largest single order. expiry, strike, option_type ("CE" or "PE"): derivatives; an
+    expiry is a date or its ISO text, and of a datetime its date.
 
     Raises `OrderError` for a malformed symbol and for terms that contradict each other.
     """
@@ -69,7 +70,7 @@ class Instrument:
         quantity_scale: int = 0,
         multiplier: Number = 1,
         freeze_quantity: Number | None = None,
-        expiry: date | None = None,
+        expiry: date | str | None = None,
         strike: Number | None = None,
         option_type: str | None = None,
         currency: str = "INR",
@@ -104,7 +105,7 @@ class Instrument:
         put("multiplier", factor)
         freeze = None if freeze_quantity is None else positive(freeze_quantity, f"{symbol}: freeze_quantity")
         put("freeze_quantity", freeze)
-        put("expiry", expiry)
+        put("expiry", _expiry_day(symbol, expiry))
         put("strike", None if strike is None else positive(strike, f"{symbol}: strike"))
         put("option_type", option_type)
         put("currency", currency)
@@ -200,6 +201,17 @@ class Instrument:
     def value_raw(self, price_raw: int, quantity_raw: int) -> int:
         """Raw money: price x quantity x multiplier, exact."""
         return price_raw * quantity_raw * self.unit
+
+
+def _expiry_day(symbol: str, expiry: date | str | None) -> date | None:
+    if expiry is None:
+        return None
+    try:
+        if isinstance(expiry, date):
+            return date(expiry.year, expiry.month, expiry.day)  # of a datetime, which is one too, its date alone
+        return date.fromisoformat(expiry)
+    except (TypeError, ValueError):
+        raise OrderError(f"{symbol}: expiry is a date, or a text such as '2026-03-26', not {expiry!r}") from None
 
 
 def default_instrument(symbol: str, zone: tzinfo = UTC) -> Instrument:

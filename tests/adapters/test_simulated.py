@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, localcontext
 from itertools import islice, pairwise
 from typing import Any
@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livetrade.adapters.simulated import SimulatedFeed
+from livetrade.calendars import ZONE, TradingCalendar
 from livetrade.core.instruments import Instrument, default_instrument
 from livetrade.core.kinds import FeedState, InstrumentKind
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
-from livetrade.errors import OrderError
+from livetrade.errors import CalendarError, OrderError
 from livetrade.ports import Feed
 from tests.jumping import JumpingLoop
 
@@ -265,6 +266,105 @@ def test_a_path_has_its_own_evenly_spaced_times() -> None:
     assert all(t.received_ns == t.time_ns for t in ticks)
 
 
+# ── by a calendar ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+SECONDS = 22_500
+"""Of an ordinary session."""
+
+
+def in_india(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZONE)
+
+
+@pytest.fixture(scope="module")
+def nse() -> TradingCalendar:
+    return TradingCalendar()
+
+
+def test_a_path_by_a_calendar_goes_on_from_session_to_session(nse: TradingCalendar) -> None:
+    ticks = list(SimulatedFeed(SBIN, ticks_per_second=1, calendar=nse).path(same, 5 * SECONDS + 1))
+    last, first = ticks[SECONDS - 1].time, ticks[SECONDS].time
+    assert (ticks[0].time, last) == (in_india("2026-01-05 09:15"), in_india("2026-01-05 15:29:59"))
+    assert first == in_india("2026-01-06 09:15")
+    assert ticks[-1].time == in_india("2026-01-12 09:15"), "a weekend lies before it"
+    assert all(nse.is_open(tick.time) for tick in ticks[:: SECONDS // 50])
+
+
+def test_a_calendar_changes_no_price_and_volume_begins_anew_with_each_session(nse: TradingCalendar) -> None:
+    feed = SimulatedFeed([NIFTY, SBIN], 9, ticks_per_second=1, calendar=nse)
+    ticks = list(feed.path(same, 2 * SECONDS + 20))
+    always = list(SimulatedFeed([NIFTY, SBIN], 9, ticks_per_second=1).path(same, 2 * SECONDS + 20))
+    assert [(t.symbol, t.bid_raw, t.ask_raw, t.last_raw) for t in ticks] == [
+        (t.symbol, t.bid_raw, t.ask_raw, t.last_raw) for t in always
+    ]
+    ended, begun = by_symbol(ticks)[SBIN][SECONDS - 1 : SECONDS + 1]
+    traded = by_symbol(always)[SBIN][SECONDS]
+    assert begun.time - ended.time == timedelta(hours=17, minutes=45, seconds=1)
+    assert begun.volume == (traded.volume or 0) - (ended.volume or 0)
+
+
+def test_a_path_ends_where_nobody_knows_the_sessions(nse: TradingCalendar) -> None:
+    closed = TradingCalendar({f"2026-01-{day:02}": None for day in range(6, 32)})
+    ticks = list(SimulatedFeed(SBIN, ticks_per_second=0.001, calendar=closed).path(same, 24))
+    assert [tick.time.date().isoformat() for tick in ticks[-2:]] == ["2026-01-05", "2026-02-01"]  # the budget's Sunday
+    feed = SimulatedFeed(SBIN, ticks_per_second=0.001, calendar=nse)
+    with pytest.raises(CalendarError, match="there is a session on 2026-11-08, and its hours are not known"):
+        list(feed.path(same, 10_000))
+
+
+class Indian(Engine):
+    """Its time is that of the loop, which begins at a moment in India."""
+
+    def __init__(self, begin: str) -> None:
+        super().__init__()
+        self._offset_ns = round(in_india(begin).timestamp() * 1e9 - clock().time() * 1e9)
+
+    def now(self) -> int:
+        return round(clock().time() * 1e9) + self._offset_ns
+
+
+def test_ticks_come_only_while_the_market_is_open() -> None:
+    mine = TradingCalendar({"2026-03-02": ("22:00", "23:59"), "2026-03-03": ("00:04", "00:05"), "2026-03-04": None})
+
+    async def story() -> None:
+        engine = Indian("2026-03-02 21:59")
+        feed = SimulatedFeed(SBIN, ticks_per_second=1, calendar=mine)
+        task = asyncio.create_task(feed.run(engine))
+        await asyncio.sleep(3 * 3600)
+        await stopped(task)
+        assert len(engine.ticks) == (119 + 1) * 60
+        assert prices(engine.ticks[:100]) == prices(feed.path(same, 100))
+        assert all(mine.is_open(tick.time) for tick in engine.ticks)
+        told = zip(engine.states, engine.reasons, strict=True)
+        closed = "the simulated market is closed until"
+        assert list(told) == [
+            (FeedState.CONNECTING, "opening the simulated market"),
+            (FeedState.STALE, f"{closed} Monday 2026-03-02 22:00"),
+            (FeedState.LIVE, ""),
+            (FeedState.STALE, f"{closed} Tuesday 2026-03-03 00:04"),
+            (FeedState.LIVE, ""),
+            (FeedState.STALE, f"{closed} Thursday 2026-03-05 09:15"),
+            (FeedState.CLOSED, "the simulated market was closed"),
+        ]
+
+    jump(story())
+
+
+def test_a_clock_that_is_set_ahead_opens_the_market_within_a_second(nse: TradingCalendar) -> None:
+    async def story() -> None:
+        engine = Indian("2026-03-02 03:00")
+        task = asyncio.create_task(SimulatedFeed(SBIN, calendar=nse).run(engine))
+        await asyncio.sleep(5)
+        assert engine.states[-1] is FeedState.STALE
+        engine._offset_ns += 7 * 3600 * 10**9
+        await asyncio.sleep(1)
+        assert engine.states[-1] is FeedState.LIVE
+        await stopped(task)
+
+    jump(story())
+
+
 # ── wrong use ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -285,6 +385,7 @@ def test_a_path_has_its_own_evenly_spaced_times() -> None:
         ({"symbols": SBIN, "start_prices": {SBIN: float("nan")}}, "start price is not a number"),
         ({"symbols": SBIN, "start_prices": {SBIN: "1e12"}}, "out of range"),
         ({"symbols": SBIN, "start_prices": {TCS: 3_000}}, "not simulated: 'NSE:TCS-EQ'"),
+        ({"symbols": SBIN, "calendar": "NSE"}, "calendar must be a TradingCalendar, not str"),
     ],
 )
 def test_wrong_arguments_raise(arguments: dict[str, Any], told: str) -> None:

@@ -2,10 +2,11 @@
 
 import copy
 import pickle
-from datetime import UTC, date, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,10 @@ def test_malformed_symbols_say_what_would_be_right(symbol: Any, hint: str) -> No
         ({"lot_size": "0.5"}, "finer than quantity_scale=0"),
         ({"freeze_quantity": -1}, "above zero"),
         ({"strike": "x"}, "not a number"),
+        ({"expiry": "26MAR"}, "NSE:X-EQ: expiry is a date, or a text such as '2026-03-26', not '26MAR'"),
+        ({"expiry": "2026-02-30"}, "not '2026-02-30'"),
+        ({"expiry": ""}, "not ''"),
+        ({"expiry": 20260326}, "not 20260326"),
     ],
 )
 def test_an_instrument_that_contradicts_itself(terms: dict[str, Any], hint: str) -> None:
@@ -84,6 +89,27 @@ def test_an_instrument_keeps_its_terms() -> None:
     assert pickle.loads(pickle.dumps(item)) == item == copy.deepcopy(item)
     moved = item.in_zone(INDIA)
     assert (moved, moved.zone, moved.in_zone(INDIA)) == (item, INDIA, moved)
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    [
+        "2026-03-26",
+        date(2026, 3, 26),
+        datetime(2026, 3, 26, 15, 30, tzinfo=UTC),
+        pandas.Timestamp("2026-03-26", tz=INDIA),
+    ],
+)
+def test_an_expiry_is_a_date_whatever_it_is_told_as(expiry: Any) -> None:
+    item = Instrument("NSE:NIFTY26MARFUT", kind="FUTURE", expiry=expiry)
+    assert type(item.expiry) is date
+    assert item == Instrument("NSE:NIFTY26MARFUT", kind="FUTURE", expiry=date(2026, 3, 26))
+    assert [item.expired(day) for day in ("2026-03-26", "2026-03-27")] == [False, True]
+
+
+def test_a_moment_that_is_none_is_no_expiry() -> None:
+    with pytest.raises(OrderError, match=r"expiry is a date, .* not NaT"):
+        Instrument("NSE:NIFTY26MARFUT", kind="FUTURE", expiry=pandas.NaT)  # type: ignore[arg-type]
 
 
 def test_unknown_symbols_get_a_scale_by_where_they_trade() -> None:

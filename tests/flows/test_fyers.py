@@ -178,7 +178,7 @@ def test_a_feed_that_has_given_up_says_what_to_do(server: FyersServer) -> None:
 def test_an_engine_closes_whatever_its_feed_does(server: FyersServer, fault: str) -> None:
     if fault == "deaf":
         server.fail("deaf", times=99)
-    feed = feed_of(server, SBIN, _timing=Timing(in_session=lambda *_: True))
+    feed = feed_of(server, SBIN, _timing=Timing())
     engine = lt.LiveTradingEngine(500_000, feed=feed)
     if fault != "deaf":
         soon(lambda: how(engine) == "LIVE")

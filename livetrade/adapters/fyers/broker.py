@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.patience import Timing
     from livetrade.adapters.fyers.rows import OrderRow, TradeRow
     from livetrade.adapters.fyers.session import Session
+    from livetrade.calendars import TradingCalendar
 
 LIVE = "LIVE"
 TIMEOUT = 7.0
@@ -49,6 +50,12 @@ class FyersBroker:
     none is sent a second time. At most 10 orders, modifications and cancels a second leave, what reduces first; what
     waits is never dropped. Orders placed elsewhere are shown by `engine.broker_orders()`, and never booked.
 
+    Fyers squares off INTRADAY positions in shares and their derivatives at about 15:15 to 15:20. Once a session, 20
+    minutes before it closes (15:10), an alarm names those that its book holds, whoever bought them. calendar: a
+    `TradingCalendar` that tells when that is, needed for overrides of your own; left out, the broker makes one where
+    `livetrade[calendar]` is installed, and where nobody knows a day the usual hours of Monday to Friday count.
+    `PaperBroker` squares nothing off, and so it warns of nothing.
+
     Raises `OrderError` without the confirmation and for wrong arguments, `ImportError` where the extra is missing. What
     goes wrong later is told by the orders, by `engine.health()["alarms"]`, and by refused opening orders.
     """
@@ -65,6 +72,7 @@ class FyersBroker:
         api_url: str = "https://api-t1.fyers.in/api/v3",
         order_socket_url: str = "wss://socket.fyers.in/trade/v3",
         static_url: str = "https://public.fyers.in/sym_details",
+        calendar: "TradingCalendar | None" = None,
         _pauses: "Pauses | None" = None,
         _timing: "Timing | None" = None,
         _timeout: float = TIMEOUT,
@@ -79,6 +87,7 @@ class FyersBroker:
         from livetrade.adapters.fyers.rest import base_url, socket_address
         from livetrade.adapters.fyers.terms import Protection
         from livetrade.adapters.fyers.tracking import Tracker
+        from livetrade.calendars import MarketHours
 
         pct = positive(protection_pct, "protection_pct")
         if pct >= 20:
@@ -89,6 +98,7 @@ class FyersBroker:
         self._socket_url = socket_address(order_socket_url, "order_socket_url")
         self._static_url = base_url(static_url, "static_url")
         self._pauses = _pauses if _pauses is not None else Pauses()
+        self._hours = MarketHours(calendar)
         self._timing = _timing if _timing is not None else Timing()
         self._timeout = _timeout
         self._tracker: Tracker = Tracker()
@@ -157,6 +167,7 @@ class FyersBroker:
                 seen=self._seen,
                 pauses=self._pauses,
                 timing=self._timing,
+                hours=self._hours,
                 socket_url=self._socket_url,
             )
             await self._session.run(requests)

@@ -6,6 +6,7 @@ import ssl
 
 from livetrade.adapters.fyers.codec import Decoder
 from livetrade.adapters.fyers.credentials import HOW, AccessToken, Secret, find_token
+from livetrade.adapters.fyers.hours import Markets
 from livetrade.adapters.fyers.link import Link
 from livetrade.adapters.fyers.losses import discreet, loss_of, moment
 from livetrade.adapters.fyers.patience import Cure, Loss, Retries, Silence, Timing
@@ -36,6 +37,7 @@ class Connections:
         mode: Mode,
         max_retries: int | None,
         stale_after: float,
+        markets: Markets,
         timing: Timing,
     ) -> None:
         self._sink = sink
@@ -44,6 +46,7 @@ class Connections:
         self._url = url
         self._access_token = access_token
         self._mode = mode
+        self._markets = markets
         self._timing = timing
         self._retries = Retries(max_retries, timing)
         self._silence = Silence(stale_after)
@@ -78,7 +81,9 @@ class Connections:
             check_key(token)
         except FeedError as error:
             return Loss(str(error), Cure.TOKEN)
-        link = Link(sink, self._wanted, self._decoder, self._silence, self._timing, self._mode, self._accepted)
+        link = Link(
+            sink, self._wanted, self._decoder, self._silence, self._markets, self._timing, self._mode, self._accepted
+        )
         try:
             await self._wanted.begin(token)
             await link.run(self._url, context, token)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.connections import Connections
     from livetrade.adapters.fyers.patience import Timing
     from livetrade.adapters.fyers.topics import Depth
+    from livetrade.calendars import TradingCalendar
 
 
 class FyersFeed:
@@ -29,14 +30,20 @@ class FyersFeed:
     the best, `depth(symbol)` gives all). max_retries: after so many failures in a row it gives up; None is for
     unattended engines and never does. stale_after: seconds (or a `timedelta`) without any price, while a market of
     these symbols is open, after which prices are stale; after as long again it connects anew. For symbols that hardly
-    trade choose it longer. Holidays are not known: on one it connects anew less and less often.
+    trade choose it longer. calendar: a `TradingCalendar` that tells when shares and their derivatives trade, needed
+    for overrides of your own; left out, the feed makes one where `livetrade[calendar]` is installed.
+
+    While its markets are closed, silence is as it should be. A day that the calendar does not know, and every one
+    without a calendar, counts as open from Monday to Friday at the usual hours, and the state's reason says so; so do
+    currencies (to 17:00) and commodities (to 23:30, in New York's winter 23:55), whose holidays are not known. What is
+    silent on such a day is connected anew less and less often.
 
     It connects anew whenever the connection is lost, subscribes to everything again, and is live once every symbol has
     sent its price. Fyers allows one data connection for each user. The addresses can point at a server of your own
     (`livetrade.testing.FyersServer`); without encryption they must be on this machine.
 
     Raises `OrderError` for malformed, repeated or too many symbols and other wrong arguments, `ImportError` where the
-    extra is missing. What goes wrong later is told by `engine.health()["feed"]` and by refused orders.
+    extra `fyers` is missing. What goes wrong later is told by `engine.health()["feed"]` and by refused orders.
     """
 
     def __init__(
@@ -50,14 +57,17 @@ class FyersFeed:
         socket_url: str = "wss://socket.fyers.in/hsm/v1-5/prod",
         data_url: str = "https://api-t1.fyers.in/data",
         static_url: str = "https://public.fyers.in/sym_details",
+        calendar: "TradingCalendar | None" = None,
         _timing: "Timing | None" = None,
     ) -> None:
         needs("httpx", "the feed of Fyers", "fyers")
         from livetrade.adapters.fyers.codec import Decoder
+        from livetrade.adapters.fyers.hours import Markets
         from livetrade.adapters.fyers.patience import Timing
         from livetrade.adapters.fyers.rest import base_url, socket_address
         from livetrade.adapters.fyers.symbols import Directory, Mode
         from livetrade.adapters.fyers.wanted import Wanted
+        from livetrade.calendars import MarketHours
 
         if mode not in list(Mode):
             raise OrderError(f"mode must be one of {', '.join(Mode)}, not {mode!r}")
@@ -72,6 +82,7 @@ class FyersFeed:
         self._wanted = Wanted(Mode(mode), directory)
         self._wanted.start_with((symbols,) if isinstance(symbols, str) else tuple(symbols))
         self._decoder = Decoder({}, lite=mode == Mode.LITE)
+        self._markets = Markets(MarketHours(calendar))
         self._timing = _timing if _timing is not None else Timing()
         self._connections: Connections | None = None
         self._running = False
@@ -135,6 +146,7 @@ class FyersFeed:
             mode=Mode(self.mode),
             max_retries=self.max_retries,
             stale_after=self.stale_after,
+            markets=self._markets,
             timing=self._timing,
         )
         try:

@@ -24,6 +24,7 @@ from livetrade.adapters.fyers.codec import (
     unsubscribe_frame,
 )
 from livetrade.adapters.fyers.credentials import HOW, AccessToken
+from livetrade.adapters.fyers.hours import Markets
 from livetrade.adapters.fyers.losses import LostError, discreet, moment, named
 from livetrade.adapters.fyers.patience import Silence, Timing, Verdict
 from livetrade.adapters.fyers.sockets import connecting
@@ -79,6 +80,7 @@ class Link:
         wishes: Wishes,
         decoder: Decoder,
         silence: Silence,
+        markets: Markets,
         timing: Timing,
         mode: Mode,
         on_accepted: Callable[[], None],
@@ -87,6 +89,7 @@ class Link:
         self._wishes = wishes
         self._decoder = decoder
         self._silence = silence
+        self._markets = markets
         self._timing = timing
         self._mode = mode
         self._on_accepted = on_accepted
@@ -272,14 +275,22 @@ class Link:
 
     async def _watch(self) -> None:
         silence, sink = self._silence, self._sink
+        await self._prepare()
         while True:
             await self._timing.sleep(silence.next_look(sink.now()))
             was, now_ns = silence.stale, sink.now()
-            verdict = silence.look(now_ns, self._timing.in_session(self._on.values(), now_ns))
+            hours = {topic.segment.hours for topic in self._on.values()}
+            verdict = silence.look(now_ns, self._markets.are_open(hours, now_ns))
             if verdict is Verdict.DEAD:
-                raise LostError("no prices came although the market is open")
+                raise LostError(f"no prices came {self._although()}")
             if silence.stale != was:
                 self._say()
+
+    async def _prepare(self) -> None:
+        """The calendar is read in a silence, half-way to where it is asked, for reading it would hold up prices."""
+        while not self._markets.are_known and (wait := self._silence.half_over(self._sink.now())) > 0:
+            await self._timing.sleep(wait)
+        self._markets.prepare()
 
     async def _watch_token(self, token: AccessToken) -> None:
         while (left := token.seconds_left(moment(self._sink.now()))) > 0:
@@ -290,12 +301,16 @@ class Link:
         """How it is now, and what is to be known of it."""
         stale = self._silence.stale
         parts = (
-            "no prices came for a while although the market is open" if stale else "",
+            f"no prices came for a while {self._although()}" if stale else "",
             self._wishes.remark(),
             f"no prices of {named(self._silent)}" if self._silent else "",
             self.notice,
         )
         self._sink.state(FeedState.STALE if stale else FeedState.LIVE, "; ".join(filter(None, parts)))
+
+    def _although(self) -> str:
+        doubt = self._markets.doubt
+        return "although the market is open" + (f", as far as is known ({doubt})" if doubt else "")
 
 
 _DATA = bytes([MessageType.DATA])

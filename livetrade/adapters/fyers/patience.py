@@ -2,11 +2,11 @@
 argument, and chance too."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from random import Random
+from time import time_ns
 
-from livetrade.adapters.fyers.symbols import Topic, in_session
 from livetrade.core.records import record
 
 ONE_CONNECTION = "Fyers allows one data connection for each user: is another program or notebook connected?"
@@ -17,7 +17,7 @@ LONGEST_SILENCE = 300.0
 
 @record
 class Timing:
-    """In seconds. Tests bring shorter ones, a sleep of their own, and a market that is open when they run."""
+    """In seconds. Tests bring shorter ones, and a sleep and a time of their own."""
 
     ping: float = 10.0
     """Between two of the pings that Fyers wants; nothing answers them."""
@@ -39,8 +39,9 @@ class Timing:
     token: float = 60.0
     """Between two looks for a new token, and at the age of the one in use."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    wall: Callable[[], int] = time_ns
+    """The time of day, in nanoseconds UTC, for what has no engine's clock."""
     random: Random = Random()
-    in_session: Callable[[Collection[Topic], int], bool] = in_session
 
 
 class Cure(StrEnum):
@@ -156,6 +157,10 @@ class Silence:
         """Seconds until the verdict may be another one."""
         due_ns = self._heard_ns + self._stale_after_ns + (self._patience_ns if self.stale else 0)
         return max(due_ns - now_ns, 0) / 1e9
+
+    def half_over(self, now_ns: int) -> float:
+        """Seconds until half of the time is over after which it is stale."""
+        return max(self._heard_ns + self._stale_after_ns // 2 - now_ns, 0) / 1e9
 
     @property
     def _patience_ns(self) -> int:

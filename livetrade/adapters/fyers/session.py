@@ -16,9 +16,11 @@ from livetrade.adapters.fyers.ordersocket import OrderSocket
 from livetrade.adapters.fyers.pacing import Job, Queue
 from livetrade.adapters.fyers.patience import Timing
 from livetrade.adapters.fyers.rows import OddRowError
+from livetrade.adapters.fyers.squareoff import SquareOff
 from livetrade.adapters.fyers.standing import Key, Standing
 from livetrade.adapters.fyers.terms import Protection, UnfitError, check, modify_body, place_body
 from livetrade.adapters.fyers.tracking import Tracked, Tracker, settle_unsent
+from livetrade.calendars import MarketHours
 from livetrade.core import events as ev
 from livetrade.errors import FeedError
 from livetrade.ports import Requests
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 LINK = "order socket"
 ODD = "odd report"
+SQUARE_OFF = "square-off"
 LONGEST_WAIT = 60.0
 
 _log = logging.getLogger("livetrade")
@@ -47,6 +50,7 @@ class Session:
         seen: set[Key],
         pauses: Pauses,
         timing: Timing,
+        hours: MarketHours,
         socket_url: str,
     ) -> None:
         self._api, self._tracker, self._grid = api, tracker, grid
@@ -62,13 +66,15 @@ class Session:
         self._lookups = LookUps(
             tracker, books, standing, pauses, self._tell, self._alarm, self._wake.set, lambda: self._is_lost
         )
+        self._square_off = SquareOff(books, hours, timing, partial(self._alarm, SQUARE_OFF))
         token = partial(api.token, anew=True)
         self.socket = OrderSocket(socket_url, token, context, timing, self._hear, self._on_up, self._on_down)
 
     async def run(self, requests: Requests) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                for job in (self._take(requests), self._send_all(), self._lookups.keep(), self.socket.keep()):
+                parts = (part.keep() for part in (self._lookups, self.socket, self._square_off))
+                for job in (self._take(requests), self._send_all(), *parts):
                     tasks.create_task(job)
         finally:
             for call in self._calls:

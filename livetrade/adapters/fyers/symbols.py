@@ -5,13 +5,13 @@ tells for each symbol. An index goes by its name instead: `if|nse_cm|Nifty 50`.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from livetrade.adapters.fyers.credentials import HOW, AccessToken
+from livetrade.adapters.fyers.hours import COMMODITIES, CURRENCIES, SHARES, Hours
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.kinds import InstrumentKind
 from livetrade.errors import FeedError, OrderError
@@ -34,8 +34,6 @@ TOKEN_CODES = (-8, -15, -16, -17)
 """Fyers' codes for a token that has expired or is none."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-KOLKATA = ZoneInfo("Asia/Kolkata")
-
 
 class Mode(StrEnum):
     """What the socket sends of each symbol: quotes with everything, last prices alone, or five levels of depth."""
@@ -43,22 +41,6 @@ class Mode(StrEnum):
     FULL = "full"
     LITE = "lite"
     DEPTH = "depth"
-
-
-class Hours(NamedTuple):
-    """From when to when an exchange trades, Monday to Friday in Asia/Kolkata. Holidays are not known here."""
-
-    opens: time
-    closes: time
-
-    def hold(self, now_ns: int) -> bool:
-        now = datetime.fromtimestamp(now_ns / 1e9, KOLKATA)
-        return now.weekday() < 5 and self.opens <= now.time() < self.closes
-
-
-SHARES = Hours(time(9, 15), time(15, 30))
-CURRENCIES = Hours(time(9), time(17))
-COMMODITIES = Hours(time(9), time(23, 30))
 
 
 class Segment(NamedTuple):
@@ -294,11 +276,6 @@ def _described(topic: Topic) -> Instrument:
     currency = segment.hours is CURRENCIES
     kind = InstrumentKind.CURRENCY if currency else InstrumentKind.OPTION if option else InstrumentKind.FUTURE
     return Instrument(symbol, kind=kind, scale=segment.scale, expiry=topic.expiry, option_type=option)
-
-
-def in_session(topics: Collection[Topic], now_ns: int) -> bool:
-    """True where at least one of the markets trades at this moment (integer nanoseconds UTC)."""
-    return any(hours.hold(now_ns) for hours in {topic.segment.hours for topic in topics})
 
 
 def in_frames(topics: Sequence[str], most: int) -> Iterator[Sequence[str]]:

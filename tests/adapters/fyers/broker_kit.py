@@ -10,19 +10,20 @@ from livetrade.adapters.fyers.broker import FyersBroker
 from livetrade.adapters.fyers.lookups import Pauses
 from livetrade.adapters.fyers.patience import Timing
 from livetrade.testing import FyersServer
+from tests.adapters.fyers.market import ALWAYS, in_india
 from tests.support import FREE, quietly_close, soon
 
 SBIN, INFY = "NSE:SBIN-EQ", "NSE:INFY-EQ"
 ITEMS = tuple(lt.Instrument(symbol, tick_size="0.05") for symbol in (SBIN, INFY))
 BRISK = Pauses(heard=0.2, first=0.05, longest=0.2, certain=1.0, alert=2.0, poll=0.1, positions=0.5, again=0.1)
-QUICK = Timing(ping=0.5, answer=2.0, first=0.05, longest=0.2, lasting=0.2)
+NOON = in_india("2026-03-02 12:00")  # long before anything is squared off
+QUICK = Timing(ping=0.5, answer=2.0, first=0.05, longest=0.2, lasting=0.2, wall=lambda: NOON)
 
 
 def broker_of(server: FyersServer, *, pauses: Pauses = BRISK, timeout: float = 1.0, **terms: Any) -> FyersBroker:
     token = terms.pop("access_token", server.token)
-    return FyersBroker(
-        token, confirm="LIVE", **server.broker_urls, _pauses=pauses, _timing=QUICK, _timeout=timeout, **terms
-    )
+    settings = {"calendar": ALWAYS, "_timing": QUICK, **server.broker_urls, **terms}
+    return FyersBroker(token, confirm="LIVE", _pauses=pauses, _timeout=timeout, **settings)
 
 
 @contextmanager

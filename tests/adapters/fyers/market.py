@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from heapq import heappop, heappush
 from itertools import count
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from livetrade.adapters.fyers.feed import FyersFeed
 from livetrade.adapters.fyers.patience import Timing
+from livetrade.calendars import ZONE, Session, TradingCalendar
 from livetrade.core.instruments import Instrument, default_instrument
 from livetrade.core.kinds import FeedState
 from livetrade.core.quotes import merge
@@ -104,11 +105,17 @@ class Market:
         return [reason for other, reason in self.states if other is state]
 
 
-class MovedTime:
-    """Time stands still until a test moves it. asked: every sleep so far, in seconds."""
+def in_india(text: str) -> int:
+    """A moment there as nanoseconds UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZONE).timestamp()) * 10**9
 
-    def __init__(self) -> None:
-        self.now_ns = time.time_ns()
+
+class MovedTime:
+    """Time stands still until a test moves it. begin: a moment in India; now unless it is given. asked: every sleep so
+    far, in seconds."""
+
+    def __init__(self, begin: str = "") -> None:
+        self.now_ns = in_india(begin) if begin else time.time_ns()
         self.asked: list[float] = []
         self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = count()
@@ -133,12 +140,26 @@ class MovedTime:
         return sum(not future.done() for _, _, future in self._sleepers)
 
 
-def always(*_: Any) -> bool:
-    return True
+class Calendar(TradingCalendar):
+    """Shares trade all day and night, or never."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self._is_open = is_open
+
+    def session(self, day: date | str) -> Session | None:
+        assert isinstance(day, date)
+        opens = datetime(day.year, day.month, day.day, tzinfo=ZONE)
+        return Session(day, opens, opens + timedelta(days=1)) if self._is_open else None
+
+    def lacks_hours(self, day: date | str) -> bool:
+        return False
+
+
+ALWAYS, NEVER = Calendar(), Calendar(is_open=False)
 
 
 def quick(**terms: Any) -> Timing:
-    """Nobody waits long, and the markets are open whenever a test runs."""
+    """Nobody waits long."""
     return Timing(
         **{
             "answer": 10.0,
@@ -148,7 +169,6 @@ def quick(**terms: Any) -> Timing:
             "first": 0.001,
             "longest": 0.01,
             "random": Random(1),
-            "in_session": always,
             **terms,
         }
     )
@@ -156,11 +176,12 @@ def quick(**terms: Any) -> Timing:
 
 def moved(clock: MovedTime, **terms: Any) -> Timing:
     """All the times as they are, on a clock that a test moves."""
-    return Timing(**{"sleep": clock.sleep, "random": Random(1), "in_session": always, **terms})
+    return Timing(**{"sleep": clock.sleep, "random": Random(1), **terms})
 
 
 def feed_of(server: FyersServer, *symbols: str, token: str | None = None, **terms: Any) -> FyersFeed:
-    settings = {"stale_after": 600, "_timing": quick(), **server.urls, **terms}
+    """Its market is open whenever a test runs."""
+    settings = {"stale_after": 600, "calendar": ALWAYS, "_timing": quick(), **server.urls, **terms}
     return FyersFeed(symbols or SBIN, token or server.token, **settings)
 
 

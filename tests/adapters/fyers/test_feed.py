@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
+from livetrade import calendars
 from livetrade.adapters.fyers.feed import FyersFeed
 from livetrade.adapters.fyers.patience import ONE_CONNECTION
+from livetrade.calendars import TradingCalendar
 from livetrade.core.kinds import FeedState
 from livetrade.core.ticks import Tick
 from livetrade.errors import FeedError, OrderError
@@ -31,6 +33,7 @@ from tests.adapters.fyers.market import (
     CRUDE,
     FUTURE,
     INFY,
+    NEVER,
     NIFTY,
     RELIANCE,
     RUPEE,
@@ -84,6 +87,7 @@ def test_it_is_a_feed_of_live_prices() -> None:
         (SBIN, {"max_retries": -1}, "max_retries"),
         (SBIN, {"max_retries": True}, "max_retries"),
         (SBIN, {"stale_after": 0}, "stale_after"),
+        (SBIN, {"calendar": "NSE"}, "calendar must be a TradingCalendar, not str"),
         (SBIN, {"socket_url": "ws://socket.fyers.in/hsm"}, "socket_url must be a wss://"),
         (SBIN, {"socket_url": "wss:///hsm"}, "socket_url must be a wss://"),
         (SBIN, {"data_url": "http://api-t1.fyers.in/data"}, "data_url must be an https://"),
@@ -732,9 +736,8 @@ def test_a_price_ends_the_staleness() -> None:
 def test_outside_of_the_hours_silence_is_normal() -> None:
     async def story(server: FyersServer) -> None:
         clock = MovedTime()
-        timing = moved(clock, in_session=lambda *_: False)
         market = Market(clock)
-        async with running(feed_of(server, stale_after=10, _timing=timing), market):
+        async with running(feed_of(server, stale_after=10, calendar=NEVER, _timing=moved(clock)), market):
             await until(lambda: market.is_live and clock.sleeping() == 3)
             for _ in range(20):
                 before = len(clock.asked)
@@ -743,6 +746,114 @@ def test_outside_of_the_hours_silence_is_normal() -> None:
             assert [state for state, _ in market.states] == [FeedState.CONNECTING, FeedState.LIVE]
             assert server.connections == 1
 
+    with FyersServer() as server:
+        asyncio.run(story(server))
+
+
+HOLIDAY = "2026-01-26"  # a Monday
+MUTE = "no prices came for a while although the market is open"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "moment", "overrides"),
+    [
+        (SBIN, f"{HOLIDAY} 12:00", {}),
+        (SBIN, "2026-01-25 12:00", {}),  # a Sunday
+        (SBIN, "2026-01-27 20:00", {}),
+        (SBIN, "2026-01-27 12:00", {"2026-01-27": None}),
+        (CRUDE, "2026-01-27 23:58", {}),
+    ],
+)
+def test_while_a_market_is_closed_a_mute_feed_is_live(symbol: str, moment: str, overrides: dict[str, None]) -> None:
+    async def story(server: FyersServer) -> None:
+        clock = MovedTime(moment)
+        feed = feed_of(server, symbol, stale_after=10, calendar=TradingCalendar(overrides), _timing=moved(clock))
+        market = Market(clock)
+        async with running(feed, market):
+            await until(lambda: market.is_live and clock.sleeping() == 3)
+            for _ in range(30):
+                before = len(clock.asked)
+                clock.move(10)
+                await until(lambda before=before: len(clock.asked) > before and clock.sleeping() == 3)
+            assert market.states == [(FeedState.CONNECTING, "connecting to Fyers"), (FeedState.LIVE, "")]
+            assert (server.connections, market.alarms) == (1, [])
+
+    with FyersServer() as server:
+        asyncio.run(story(server))
+
+
+@pytest.mark.parametrize(
+    ("symbols", "moment", "overrides", "doubt"),
+    [
+        ([SBIN], "2026-01-27 12:00", {}, ""),
+        ([SBIN], f"{HOLIDAY} 12:00", {HOLIDAY: ("11:00", "13:00")}, ""),
+        ([SBIN], "2026-02-01 12:00", {}, ""),  # a Sunday, the budget
+        ([SBIN], "2026-11-08 18:00", {}, "there is a session on 2026-11-08, and its hours are not known: give Trad"),
+        ([SBIN], "2040-01-02 12:00", {}, "the sessions of "),
+        ([SBIN, CRUDE], "2026-01-27 20:00", {}, "the holidays of currencies and commodities are not known"),
+    ],
+)
+def test_while_a_market_is_or_may_be_open_a_mute_feed_is_stale(
+    symbols: list[str], moment: str, overrides: dict[str, tuple[str, str]], doubt: str
+) -> None:
+    async def story(server: FyersServer) -> None:
+        clock = MovedTime(moment)
+        calendar = TradingCalendar(overrides)  # type: ignore[arg-type]
+        token = server.new_token(timedelta(days=365 * 30))
+        feed = feed_of(server, *symbols, token=token, stale_after=10, calendar=calendar, _timing=moved(clock))
+        market = Market(clock)
+        async with running(feed, market):
+            await until(lambda: market.is_live and clock.sleeping() == 3)
+            clock.move(10)
+            await until(lambda: market.how is FeedState.STALE)
+            assert market.why.startswith(f"{MUTE}, as far as is known ({doubt}" if doubt else MUTE)
+            assert bool(doubt) or market.why == MUTE
+
+    with FyersServer() as server:
+        asyncio.run(story(server))
+
+
+def test_the_calendar_is_read_in_a_silence_and_before_it_is_asked() -> None:
+    async def story(server: FyersServer) -> None:
+        clock = MovedTime(f"{HOLIDAY} 12:00")
+        market, feed = Market(clock), feed_of(server, stale_after=10, calendar=None, _timing=moved(clock))
+        async with running(feed, market):
+            await until(lambda: market.is_live and clock.sleeping() == 3)
+            clock.move(4)
+            await act(server.quote, SBIN, last="550.00")
+            await until(lambda: len(market.ticks) == 2)
+            clock.move(1)  # five seconds since it is live, and one since a price
+            await until(lambda: clock.asked[-1] == 4)
+            assert not feed._markets.are_known
+            clock.move(4)
+            await until(lambda: feed._markets.are_known and clock.asked[-1] == 5)
+            clock.move(5)
+            await until(lambda: clock.asked[-2:] == [10, 10])  # a ping, and the next look
+            assert [state for state, _ in market.states] == [FeedState.CONNECTING, FeedState.LIVE]
+
+    with FyersServer() as server:
+        asyncio.run(story(server))
+
+
+def test_without_the_extra_a_holiday_is_watched_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(server: FyersServer) -> None:
+        clock = MovedTime(f"{HOLIDAY} 12:00")
+        market, feed = Market(clock), feed_of(server, stale_after=10, calendar=None, _timing=moved(clock))
+        async with running(feed, market):
+            await until(lambda: market.is_live and clock.sleeping() == 3)
+            clock.move(5)
+            await until(
+                lambda: clock.sleeping() == 3 and feed._markets._shares._lacking.startswith("holidays are not known")
+            )
+            clock.move(5)
+            await until(lambda: market.how is FeedState.STALE)
+            assert market.why == (
+                f"{MUTE}, as far as is known (holidays are not known: TradingCalendar needs exchange_calendars: "
+                'pip install "livetrade[calendar]")'
+            )
+
+    calendars._known_days.cache_clear()
+    monkeypatch.setitem(sys.modules, "exchange_calendars", None)
     with FyersServer() as server:
         asyncio.run(story(server))
 

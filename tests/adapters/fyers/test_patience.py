@@ -97,6 +97,7 @@ def test_the_next_look_is_when_the_verdict_may_change() -> None:
     silence = Silence(10)
     silence.begin(0)
     assert silence.next_look(4 * SECOND) == 6
+    assert [silence.half_over(second * SECOND) for second in (4, 5, 8)] == [1, 0, 0]
     silence.look(10 * SECOND, True)
     assert silence.next_look(10 * SECOND) == 10
     assert silence.next_look(25 * SECOND) == 0

@@ -1,8 +1,7 @@
 """From symbols to topics, against the loopback server."""
 
 import asyncio
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
+from datetime import date
 
 import pytest
 
@@ -17,7 +16,6 @@ from livetrade.adapters.fyers.symbols import (
     Topic,
     check_number,
     checked,
-    in_session,
     instrument_for,
     refusal,
     topic_of,
@@ -27,8 +25,6 @@ from livetrade.core.instruments import Instrument
 from livetrade.errors import FeedError, OrderError
 from livetrade.testing import FyersServer, http
 from tests.adapters.fyers.market import CRUDE, FUTURE, INFY, NIFTY, OPTION, RUPEE, SBIN, SENSEX, Market
-
-KOLKATA = ZoneInfo("Asia/Kolkata")
 
 
 def look_up(server: FyersServer, *symbols: str, mode: Mode = Mode.FULL) -> Found:
@@ -251,40 +247,3 @@ def test_what_has_prices_already_stays_as_it_is() -> None:
             raise OrderError("it has prices")
 
     assert instrument_for(topics()[RUPEE], Refusing()).scale == 2
-
-
-# ── hours ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def at(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=KOLKATA).timestamp()) * 10**9
-
-
-@pytest.mark.parametrize(
-    ("digits", "opens", "closes"),
-    [
-        ("1010", "09:15", "15:30"),
-        ("1011", "09:15", "15:30"),
-        ("1210", "09:15", "15:30"),
-        ("1211", "09:15", "15:30"),
-        ("1012", "09:00", "17:00"),
-        ("1212", "09:00", "17:00"),
-        ("1120", "09:00", "23:30"),
-    ],
-)
-def test_the_hours_of_a_market(digits: str, opens: str, closes: str) -> None:
-    these = [Topic("NSE:X", "sf|x|1", SEGMENTS[digits])]
-    monday = "2026-11-23 "
-    second = 10**9
-    assert [in_session(these, at(monday + opens) + shift) for shift in (-second, 0)] == [False, True]
-    assert [in_session(these, at(monday + closes) + shift) for shift in (-second, 0)] == [True, False]
-    assert not in_session(these, at("2026-11-28 10:00"))  # a Saturday
-    assert not in_session(these, at("2026-11-29 10:00"))
-
-
-def test_one_open_market_is_enough() -> None:
-    evening = at("2026-11-23 20:00")
-    shares, crude = (Topic("NSE:X", "sf|x|1", SEGMENTS[digits]) for digits in ("1010", "1120"))
-    assert not in_session([shares], evening)
-    assert in_session([shares, crude], evening)
-    assert not in_session([], evening)
