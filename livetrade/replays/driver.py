@@ -60,6 +60,7 @@ class Driver:
         self._part: Rows
         self._rest: Iterator[Row] = iter(())  # of its rows
         self._is_read: list[bool] = []  # each symbol
+        self._callbacks: tuple[Callable[[Tick], object], ...] = ()
         self._alone: Subscription[Any] | None = None  # the only one of the only strategy, where that is so
         self._symbols: Sequence[str] = ()
         stream.changed = self._readers_changed
@@ -236,13 +237,15 @@ class Driver:
         return self._alone is subscription and subscription.backlog is None
 
     def _hand_out(self, code: int, quote: Tick) -> None:
-        """To nobody, or to several readers: each has the tick before any of them goes on with it."""
+        """To all readers and callbacks: each reader has the tick before anybody goes on with it, callbacks first."""
         going_on = []
         for reader in self._readers[code]:
             if reader.task is None:
                 reader.offer(quote)
             else:
                 going_on.append(reader.woken(quote))
+        for callback in self._callbacks:
+            _call(callback, quote)
         for job in going_on:
             if job is not None:
                 job()
@@ -268,7 +271,7 @@ class Driver:
         due = min(self.account.next_deadline(), self._naps.next_ns())
         for waiting in self.answers.all():
             due = min(due, waiting.deadline_ns)
-        self._due_ns = 0 if self._stream.callbacks else due
+        self._due_ns = due
 
     def look_first(self) -> None:
         """Something was asked: the next row is taken in full."""
@@ -307,16 +310,17 @@ class Driver:
                     job = reader.woken(quote)
                 if job is not None:
                     arrivals.append(job)
-        for callback in tuple(self._stream.callbacks.values()):
+        for callback in self._callbacks:
             arrivals.append(Call(_call, callback, quote))
 
     def _readers_changed(self) -> None:
         """Who reads each symbol, in the order in which they came."""
         subscriptions = self._stream.subscriptions
+        self._callbacks = tuple(self._stream.callbacks.values())
         self._readers = [
             tuple(reader for reader in subscriptions if reader.symbol in (None, symbol)) for symbol in self._symbols
         ]
-        alone = len(subscriptions) == 1 and len(self.tasks) == 1 and not self._stream.callbacks
+        alone = len(subscriptions) == 1 and len(self.tasks) == 1 and not self._callbacks
         self._alone = subscriptions[0] if alone else None
         self._is_read[:] = [bool(readers) for readers in self._readers]
         self.look_first()

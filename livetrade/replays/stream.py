@@ -211,7 +211,7 @@ class ReplayStream(LivePriceStream):
         return [task for task in (subscription.end() for subscription in subscriptions) if task is not None]
 
     def on_tick(self, callback: Callable[[Tick], object]) -> Callable[[Tick], object]:
-        """Calls `callback(tick)` for ticks from now on, after the strategies saw them. Usable as a decorator."""
+        """Calls `callback(tick)` for ticks from now on, before strategies go on with them. Usable as a decorator."""
         self.callbacks[callback_key(callback)] = as_registered(callback)
         self.changed()
         return callback
