@@ -101,16 +101,20 @@ _log = logging.getLogger("livetrade")
 class LiveTradingEngine(BrokerBooks, Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
-    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
-    says may be spent. stream: a `LivePriceStream` that you
-    post to, made here when left out. feed: what fills the stream (`SimulatedFeed`, `RecordedFeed`, ...). broker:
-    `PaperBroker()` unless named. journal: a path (or a `FileJournal`) where everything is kept, and from where the next
-    engine goes on; in memory unless named. fees, limits: see `DEFAULT_FEES`, `Limits`; left out, an account that goes
-    on keeps its own. instruments: `Instrument`s to register. trigger_by: "quote" (stops watch the bid or ask) or
-    "last". It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` is closed
-    first, so that running a cell twice leaves one engine.
+    It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` in this process is
+    closed first, so that running a cell twice leaves one engine.
 
-    Raises `OrderError` for wrong arguments, `FeedError`, `JournalError`.
+    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
+    says may be spent. stream: a `LivePriceStream` that you post to, made here when left out. feed: what fills it
+    (`SimulatedFeed`, `RecordedFeed`, ...). broker: `PaperBroker()` unless named. journal: a path (or a `FileJournal`)
+    where everything is kept, and from where the next engine goes on; in memory unless named. fees, limits: see
+    `DEFAULT_FEES`, `Limits`; left out, an account that goes on keeps its own. margin: `RateMargin(...)`, or a callable
+    `(account, order) -> Decimal`; positions are paid in full without. instruments: `Instrument`s to register.
+    trigger_by: "quote" (stops watch the bid or ask) or "last". timezone: how naive times are meant and how times read;
+    the day rolls at its midnight. currency: what money is in.
+
+    Raises `OrderError` for wrong arguments, `FeedError` for a feed that cannot begin, `JournalError` for a journal that
+    is in use, damaged, or of another account.
     """
 
     # What it runs on; a simulation puts its own time and no threads in their place.
@@ -661,6 +665,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     @property
     def mode(self) -> str:
+        """PAPER, or REAL where orders go to a broker with real money."""
         return "REAL" if self._broker.real else "PAPER"
 
     @property
@@ -674,6 +679,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     @property
     def journal(self) -> Journal:
+        """Where its events are kept."""
         return self._journal
 
     @property

@@ -76,13 +76,16 @@ _KINDS = {
 class OrderResult(NamedTuple):
     """The answer to a command: `success, message, order = await engine.market_buy(...)`.
 
-    success: the order did what its type asks (market: filled whole; limit and stop: accepted). message: one sentence.
-    order: the order as it stands; None for commands that make no order.
+    No success is an answer, not a defect: the message says why. What begins with `Not confirmed` may still fill, and
+    must not be sent again.
     """
 
     success: bool
+    """The order did what its type asks: a market order filled whole, a limit or a stop was accepted."""
     message: str
+    """One sentence."""
     order: Order | None
+    """The order as it stands; None for commands that make no order."""
 
     def raise_if_failed(self) -> Self:
         """Itself on success. Raises `OrderPendingError` while it is not confirmed, `OrderRefusedError` otherwise."""
@@ -135,7 +138,9 @@ class Surface(Reads):
     """What a user of any engine sees."""
 
     name: str
+    """What it is called; of two engines of one name in a process the second closes the first."""
     stream: LivePriceStream
+    """Its prices: `engine.stream.last(symbol)`, `engine.stream.update(...)`, `engine.stream.ticks(...)`."""
     process = Process.KERNEL
     """Where the strategies that are started here run."""
     _user: UserThread
@@ -176,7 +181,7 @@ class Surface(Reads):
 
     @abstractmethod
     def close(self) -> None:
-        """Reads answer afterwards too; commands raise `EngineClosedError`."""
+        """Ends it. Reads answer afterwards too; commands raise `EngineClosedError`."""
 
     def __enter__(self) -> Self:
         return self

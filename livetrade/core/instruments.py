@@ -37,17 +37,29 @@ class Instrument:
     """
 
     symbol: str
+    """Such as `NSE:SBIN-EQ`."""
     kind: InstrumentKind
+    """EQUITY, FUTURE, OPTION, INDEX, CURRENCY or CRYPTO."""
     scale: int
+    """How many decimals a price has."""
     tick_size: Decimal | None
+    """The price grid; None where every price on the scale will do."""
     lot_size: Decimal
+    """Quantities are multiples of it."""
     quantity_scale: int
+    """How many decimals a quantity has."""
     multiplier: Decimal
+    """Value is price x quantity x multiplier."""
     freeze_quantity: Decimal | None
+    """The largest single order that the exchange takes; None where it takes any."""
     expiry: date | None
+    """The last day that a derivative trades; None for what never expires."""
     strike: Decimal | None
+    """The strike of an option; None for all else."""
     option_type: str | None
+    """CE or PE of an option; None for all else."""
     currency: str
+    """What prices are in."""
     zone: tzinfo = field(repr=False, compare=False)
     unit: int = field(repr=False, compare=False)
     """Raw money of one raw price times one raw quantity; always even, so that a mid is exact too."""
@@ -124,9 +136,11 @@ class Instrument:
         return Instrument(**terms, zone=zone)
 
     def price(self, raw: int) -> Decimal:
+        """What an integer on the scale of prices means."""
         return to_decimal(raw, self.scale)
 
     def quantity(self, raw: int) -> Decimal:
+        """What an integer on the scale of quantities means."""
         return to_decimal(raw, self.quantity_scale)
 
     def price_raw(self, value: Number, what: str = "price") -> int:

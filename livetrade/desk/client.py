@@ -487,6 +487,7 @@ class AttachedEngine(BrokerBooks, Surface):
 
     @property
     def mode(self) -> str:
+        """PAPER, or REAL where the desk's orders go to a broker with real money."""
         return self._mode
 
     @property
