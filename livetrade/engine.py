@@ -30,7 +30,7 @@ from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw
+from livetrade.core.numbers import Number, at, money_raw, zone_named
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
@@ -42,18 +42,19 @@ from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
     changed_rules,
+    check_currency,
     check_money,
     check_name,
     check_parts,
     check_rules,
     check_same_account,
     check_same_cash,
+    check_stream,
     fees_for,
     journal_for,
     limits_for,
     margin_for,
     opening_cash,
-    zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
 from livetrade.ports import Broker, BrokerOrder, Feed, Statement
@@ -144,8 +145,10 @@ class LiveTradingEngine(BrokerBooks, Surface):
         super().__init__()
         self.name = name
         check_name(name)
+        check_stream(stream)
         check_parts(feed, broker, instruments)
         check_rules(fees, limits, margin, trigger_by)
+        check_currency(currency)
         self._zone, self._timezone, self._currency = zone_named(timezone), timezone, currency
         self._broker = broker if broker is not None else PaperBroker()
         self._journal = journal_for(self._broker, journal, name)

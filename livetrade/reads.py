@@ -93,7 +93,7 @@ class Reads(ABC):
         texts; since="today" works. They look at created_at.
         """
         columns, view = self._read(lambda account: (account.order_history.copy(), view_of(account)))
-        return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
+        return frames.orders(columns, view, _where(where), open=open, exact=exact)
 
     @spelled_out
     def fills(self, *, charges: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
@@ -106,7 +106,7 @@ class Reads(ABC):
         sebi, stamp_duty, gst, dp) and `other_charges` for whatever else a schedule took; they sum to `fees`.
         """
         columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
-        return frames.fills(columns, view, frames.Where(**where), charges=charges, exact=exact)
+        return frames.fills(columns, view, _where(where), charges=charges, exact=exact)
 
     @spelled_out
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
@@ -117,7 +117,7 @@ class Reads(ABC):
         client_order_id (of the order it sent), armed_at, fired_at. Filters as `orders`, by armed_at.
         """
         rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
-        return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
+        return frames.risk_orders(rows, view, _where(where), exact=exact)
 
     @spelled_out
     def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
@@ -128,7 +128,7 @@ class Reads(ABC):
         as `orders`, by time.
         """
         columns, view = self._read(lambda account: (account.equity_history.copy(), view_of(account)))
-        return frames.equity(columns, view, frames.Where(**where), freq=freq, exact=exact)
+        return frames.equity(columns, view, _where(where), freq=freq, exact=exact)
 
     def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
         """The latest ticks of a symbol, at least the last 50,000.
@@ -162,7 +162,7 @@ class Reads(ABC):
         Filters as `orders`, by exit_time.
         """
         fills, view = self._read(lambda account: (account.fill_history.columns["fill"][:], view_of(account)))
-        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)  # type: ignore[arg-type]
+        return frames.round_trips(fills, view, _where(where), exact=exact)  # type: ignore[arg-type]
 
     def strategies(self, *, exact: Exact = False) -> "pd.DataFrame":
         """One row a strategy.
@@ -282,6 +282,15 @@ class Reads(ABC):
         parts = self._read(portfolio.PARTS[by])
         decimals = {key: money(raw) for key, raw in parts.items()}
         return frames.series(decimals, "total_pnl", index=by, exact=exact)
+
+
+def _where(given: Filters) -> frames.Where:
+    unknown = given.keys() - Filters.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"unknown filter {', '.join(sorted(unknown))}; filters are {', '.join(Filters.__annotations__)}"
+        )
+    return frames.Where(**given)
 
 
 def _own_book() -> str | None:

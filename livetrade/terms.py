@@ -164,7 +164,11 @@ def exit_kind(name: str) -> ExitKind | None:
 def exit_terms(item: Instrument, given: Mapping[str, Any]) -> tuple[ExitTerm, ...]:
     unknown = [name for name in given if name not in EXITS]
     if unknown:
-        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(EXITS)}")
+        from difflib import get_close_matches
+
+        close = get_close_matches(unknown[0], get_type_hints(PreviewTerms), n=2)
+        meant = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise TypeError(f"unknown argument {', '.join(unknown)}{meant}; exits are {', '.join(EXITS)}")
     terms: dict[ExitKind, ExitTerm] = {}
     for name, value in given.items():
         if value is None:

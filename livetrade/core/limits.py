@@ -53,6 +53,8 @@ class Limits:
                     raise OrderError(f"Limits: allow_short must be True or False, not {value!r}")
             elif value is not None:
                 positive(value.total_seconds() if isinstance(value, timedelta) else value, f"Limits: {item.name}")
+                if item.name == "max_orders_per_second" and not isinstance(value, int):
+                    raise OrderError(f"Limits: max_orders_per_second must be a whole number such as 10, not {value!r}")
 
     @property
     def terms(self) -> tuple[tuple[str, str], ...]:

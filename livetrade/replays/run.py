@@ -19,10 +19,10 @@ from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw
+from livetrade.core.numbers import Number, at, money_raw, zone_named
 from livetrade.core.schedules import Fees
 from livetrade.errors import OrderError, StrategyError
-from livetrade.options import check_parts, check_rules, zone_named
+from livetrade.options import check_currency, check_parts, check_rules
 from livetrade.registry import levels_outside
 from livetrade.replays.driver import Driver
 from livetrade.replays.engine import ReplayEngine, checked_exits
@@ -98,6 +98,7 @@ def replay(
     cash_raw = money_raw(cash, "cash")
     if cash_raw < 0:
         raise OrderError(f"cash must not be negative, not {cash}")
+    check_currency(currency)
     zone = zone_named(timezone)
     venue = broker.venue
     venue.trigger_by = trigger_by
