@@ -114,6 +114,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
     trigger_by: "quote" (stops watch the bid or ask) or "last". timezone: how naive times are meant and how times read;
     the day rolls at its midnight. currency: what money is in.
 
+    Every command raises `OrderError` for wrong use, in the caller, and `EngineClosedError` once it is closed. What the
+    market, the limits or the account refuse is an answer: `success=False`, and a message that says why.
+
     Raises `OrderError` for wrong arguments, `FeedError` for a feed that cannot begin, `JournalError` for a journal that
     is in use, damaged, or of another account.
     """

@@ -15,6 +15,7 @@ import yaml
 
 import livetrade as lt
 from livetrade import frames
+from livetrade.cli import app
 from livetrade.reads import Reads
 
 ROOT = Path(__file__).parents[1]
@@ -133,3 +134,26 @@ def test_no_page_asks_another_host_for_anything(site: Path, pages: dict[Path, Pa
 def test_the_help_of_a_read_names_every_column(read: str, schema: dict[str, Any]) -> None:
     told = inspect.getdoc(getattr(Reads, read)) or ""
     assert [column for column in schema if not re.search(rf"\b{column}\b", told)] == []
+
+
+def test_every_command_is_on_the_page_of_the_command_line() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    groups = [("", app), *((f"{group.name} ", group.typer_instance) for group in app.registered_groups)]
+    names = {
+        prefix + (command.name or command.callback.__name__)
+        for prefix, typer in groups
+        for command in typer.registered_commands
+    }
+    assert {"demo", "serve", "journal verify", "login fyers"} <= names
+    assert [name for name in sorted(names) if f"`livetrade {name}" not in page] == []
+
+
+def test_the_tests_that_the_pages_name_are_there() -> None:
+    """A page that tells a story names the tests that play it."""
+    told = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    files = set(re.findall(r"tests/[\w/]+\.py", told))
+    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
+    known = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", told))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if f"def {name}(" not in known] == []
