@@ -163,7 +163,8 @@ def status(
 
     desks = [desk for desk in all_running() if name in (None, desk.name)]
     if not desks:
-        raise lt.DeskError("no desk is running here" + (f" under the name {name!r}" if name else ""))
+        where = f" under the name {name!r}" if name else ""
+        raise lt.DeskError(f"no desk is running here{where}; `livetrade serve` starts one")
     if link:
         for desk in desks:
             print(f"{desk.url}/?token={desk.token}" if desk.token else desk.url)

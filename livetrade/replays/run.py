@@ -268,9 +268,7 @@ def _check_async(strategy: Any) -> None:
     if inspect.isasyncgenfunction(call):
         raise OrderError(f"{name} yields, and so is no strategy: an async function without yield is one")
     if not inspect.iscoroutinefunction(call):
-        raise OrderError(
-            f"a strategy is an async function, not {strategy!r}: write `async def {_word(name)}(engine, ...)`"
-        )
+        raise OrderError(f"a strategy is an async function, not {name}: write `async def {_word(name)}(engine, ...)`")
 
 
 def _word(name: str) -> str:
