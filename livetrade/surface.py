@@ -76,8 +76,8 @@ _KINDS = {
 class OrderResult(NamedTuple):
     """The answer to a command: `success, message, order = await engine.market_buy(...)`.
 
-    No success is an answer, not a defect: the message says why. What begins with `Not confirmed` may still fill, and
-    must not be sent again.
+    A refusal is an answer, not an exception: the message says why. What begins with `Not confirmed` may still fill,
+    and must not be sent again.
     """
 
     success: bool

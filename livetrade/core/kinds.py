@@ -7,9 +7,9 @@ class OrderSide(StrEnum):
     """What an order does."""
 
     BUY = "BUY"
-    """Adds to a long position, or buys a short one back."""
+    """Opens a long position or adds to it; buys a short one back."""
     SELL = "SELL"
-    """Closes a long position; opens a short one only where limits allow it."""
+    """Closes a long position; opens a short one where limits allow it."""
 
     @property
     def sign(self) -> int:
@@ -47,7 +47,7 @@ class Product(StrEnum):
     CNC = "CNC"
     """Shares for delivery: kept, and paid in full."""
     INTRADAY = "INTRADAY"
-    """Closed on the same day. The default."""
+    """To be closed on the same day, which a broker may do by itself. The default."""
     MARGIN = "MARGIN"
     """Futures and options that are kept overnight."""
 
