@@ -112,9 +112,10 @@ class Reads(ABC):
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too.
 
-        Index: risk_id. Columns: symbol, strategy, kind, trigger_price, quantity (all that its book holds; of one that has
-        fired, what it held then), status, distance (per unit, positive while not reached), distance_pct (of the price
-        that it watches), client_order_id (of the order it sent), armed_at, fired_at. Filters as `orders`, by armed_at.
+        Index: risk_id. Columns: symbol, strategy, kind, trigger_price, quantity (all that its book holds; of one that
+        has fired, what it held then), status, distance (per unit, positive while not reached), distance_pct (of the
+        price that it watches), client_order_id (of the order it sent), armed_at, fired_at. Filters as `orders`, by
+        armed_at.
         """
         rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
         return frames.risk_orders(rows, view, _where(where), exact=exact)
