@@ -18,7 +18,6 @@ lt.Limits(True)  # type: ignore[call-arg]
 lt.RateMargin(0.15)  # type: ignore[arg-type]
 
 engine.market_buy(100, SBIN)  # type: ignore[arg-type]
-engine.market_buy(SBIN, 100, 545)  # type: ignore[call-arg, arg-type]
 engine.market_buy(SBIN, 100, stop_loss=545)  # type: ignore[call-arg]
 engine.market_buy(SBIN, 100, limit_price=545)  # type: ignore[call-arg]
 engine.market_buy(SBIN, 100, slice="yes")  # type: ignore[arg-type]
