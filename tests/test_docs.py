@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import livetrade as lt
-from livetrade import frames
+from livetrade import frames, testing
 from livetrade.cli import app
 from livetrade.reads import Reads
 
@@ -77,6 +77,7 @@ def public_members(kind: type) -> set[str]:
 def test_every_public_name_has_its_place(pages: dict[Path, Page]) -> None:
     anchors = set().union(*(page.anchors for page in pages.values()))
     wanted = {f"livetrade.{name}" for name in lt.__all__}
+    wanted |= {f"livetrade.testing.{name}" for name in testing.__all__}
     for name in set(lt.__all__) - NOTHING_TO_CALL:
         kind = getattr(lt, name)
         if inspect.isclass(kind):
