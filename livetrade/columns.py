@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Kind = Literal["text", "number", "count", "time"] | type[StrEnum]
 Schema = dict[str, Kind]
 Exact = bool | Literal["arrow"]
+Freq = str | float | timedelta
+"""A pandas frequency such as "1min", or seconds."""
 Columns = Mapping[str, Any]
 """Columns by name, of equal length: `Text`, `Money`, typed arrays, or plain lists."""
 

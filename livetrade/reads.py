@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from livetrade import files, frames, portfolio, stats
 from livetrade.audit import audit_of, frame_of
-from livetrade.columns import Columns, Exact, View
+from livetrade.columns import Columns, Exact, Freq, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
 from livetrade.core.events import AccountOpened
@@ -121,7 +121,7 @@ class Reads(ABC):
         return frames.risk_orders(rows, view, _where(where), exact=exact)
 
     @spelled_out
-    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+    def equity(self, freq: Freq | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
         """The equity curve: a row for each fill and at most one a second; `freq` (a pandas frequency such as "1min", or
         seconds) keeps the last of each, and repeats it where nothing was.
 
@@ -141,11 +141,11 @@ class Reads(ABC):
         return frames.ticks(columns, item, view, frames.Where(since=since, until=until), exact=exact)
 
     def bars(
-        self, symbol: str, freq: str = "1min", *, since: When = None, until: When = None, exact: Exact = False
+        self, symbol: str, freq: Freq = "1min", *, since: When = None, until: When = None, exact: Exact = False
     ) -> "pd.DataFrame":
         """Bars of the latest ticks of a symbol, each labelled by its left edge; empty ones are left out.
 
-        freq: a pandas frequency of a fixed length up to a day ("1min", "15min", "1D"), or seconds.
+        freq: a pandas frequency ("1min", "15min", "1D"), or seconds.
 
         Index: time. Columns: open, high, low, close (of the last price, else the mid), volume.
         """

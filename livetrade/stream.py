@@ -14,7 +14,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from livetrade import frames
-from livetrade.columns import Exact, View
+from livetrade.columns import Exact, Freq, View
 from livetrade.core.bars import BarBuilder
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
@@ -218,7 +218,7 @@ class LivePriceStream:
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
         return self.hub.join(TickReader(self.hub, None if symbol is None else check_symbol(symbol)))
 
-    def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> BarReader:
+    def bars(self, symbol: str, freq: Freq = "1min", warmup: int = 0) -> BarReader:
         """An async iterator over the bars of a symbol, each once it is complete; it ends with the engine.
 
         freq: a pandas frequency of a fixed length up to a day ("1min", "15min", "1D"), or seconds. warmup: first the
