@@ -148,4 +148,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__} - {"TYPE_CHECKING"})
+    """The public names, and none of the modules that they come from."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -29,7 +29,11 @@ class BrokerBooks(ABC):
 
     def broker_orders(self, *, exact: Exact = False) -> "pd.DataFrame":
         """Every order in the broker's book of today, indexed by `venue_order_id`; `foreign` marks those that were not
-        placed under an id of ours. They are shown, and never booked. Raises `BrokerError`, `EngineClosedError`."""
+        placed under an id of ours. They are shown, and never booked. Raises `BrokerError`, `EngineClosedError`.
+
+        Columns: foreign, client_order_id, symbol, side, order_type, product, quantity, filled_qty, avg_price,
+        limit_price, trigger_price, status, message, placed_at.
+        """
         rows = self.broker_rows()
         orders, foreign = [row for row, _ in rows], [is_foreign for _, is_foreign in rows]
         return broker_orders_frame(orders, foreign, self._read(view_of), exact=exact)

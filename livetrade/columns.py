@@ -31,6 +31,8 @@ T = TypeVar("T")
 Kind = Literal["text", "number", "count", "time"] | type[StrEnum]
 Schema = dict[str, Kind]
 Exact = bool | Literal["arrow"]
+Freq = str | float | timedelta
+"""A pandas frequency such as "1min", or seconds."""
 Columns = Mapping[str, Any]
 """Columns by name, of equal length: `Text`, `Money`, `RawMoney`, typed arrays, or plain lists."""
 

@@ -30,7 +30,7 @@ from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw
+from livetrade.core.numbers import Number, at, money_raw, zone_named
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
@@ -42,18 +42,19 @@ from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
     changed_rules,
+    check_currency,
     check_money,
     check_name,
     check_parts,
     check_rules,
     check_same_account,
     check_same_cash,
+    check_stream,
     fees_for,
     journal_for,
     limits_for,
     margin_for,
     opening_cash,
-    zone_named,
 )
 from livetrade.outbox import STRATEGY_FAILED, Listener, Outbox
 from livetrade.ports import Broker, BrokerOrder, Feed, Statement
@@ -101,16 +102,23 @@ _log = logging.getLogger("livetrade")
 class LiveTradingEngine(BrokerBooks, Surface):
     """A live engine: an account on its own thread, trading the prices of its stream.
 
-    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
-    says may be spent. stream: a `LivePriceStream` that you
-    post to, made here when left out. feed: what fills the stream (`SimulatedFeed`, `RecordedFeed`, ...). broker:
-    `PaperBroker()` unless named. journal: a path (or a `FileJournal`) where everything is kept, and from where the next
-    engine goes on; in memory unless named. fees, limits: see `DEFAULT_FEES`, `Limits`; left out, an account that goes
-    on keeps its own. instruments: `Instrument`s to register. trigger_by: "quote" (stops watch the bid or ask) or
-    "last". It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` is closed
-    first, so that running a cell twice leaves one engine.
+    It starts by itself; use it as a context manager, or `close()` it. An engine of the same `name` in this process is
+    closed first, so that running a cell twice leaves one engine.
 
-    Raises `OrderError` for wrong arguments, `FeedError`, `JournalError`.
+    cash: the opening cash; an account that goes on from its journal needs none, and a new one takes what a real broker
+    says may be spent. stream: a `LivePriceStream` that you post to, made here when left out. feed: what fills it
+    (`SimulatedFeed`, `RecordedFeed`, ...). broker: `PaperBroker()` unless named. journal: a path (or a `FileJournal`)
+    where everything is kept, and from where the next engine goes on; in memory unless named. fees, limits: see
+    `DEFAULT_FEES`, `Limits`; left out, an account that goes on keeps its own. margin: `RateMargin(...)`, or a callable
+    `(account, order) -> Decimal`; positions are paid in full without. instruments: `Instrument`s to register.
+    trigger_by: "quote" (stops watch the bid or ask) or "last". timezone: how naive times are meant and how times read;
+    the day rolls at its midnight. currency: what money is in.
+
+    Every command raises `OrderError` for wrong use, in the caller, and `EngineClosedError` once it is closed. What the
+    market, the limits or the account refuse is an answer: `success=False`, and a message that says why.
+
+    Raises `OrderError` for wrong arguments, `FeedError` for a feed that cannot begin, `JournalError` for a journal that
+    is in use, damaged, or of another account.
     """
 
     # What it runs on; a simulation puts its own time and no threads in their place.
@@ -140,8 +148,10 @@ class LiveTradingEngine(BrokerBooks, Surface):
         super().__init__()
         self.name = name
         check_name(name)
+        check_stream(stream)
         check_parts(feed, broker, instruments)
         check_rules(fees, limits, margin, trigger_by)
+        check_currency(currency)
         self._zone, self._timezone, self._currency = zone_named(timezone), timezone, currency
         self._broker = broker if broker is not None else PaperBroker()
         self._journal = journal_for(self._broker, journal, name)
@@ -661,6 +671,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     @property
     def mode(self) -> str:
+        """PAPER, or REAL where orders go to a broker with real money."""
         return "REAL" if self._broker.real else "PAPER"
 
     @property
@@ -674,6 +685,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     @property
     def journal(self) -> Journal:
+        """Where its events are kept."""
         return self._journal
 
     @property

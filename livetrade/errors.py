@@ -2,7 +2,7 @@
 
     LiveTradeError
     ├── OrderError              you asked for something that cannot be right; the message says what would be
-    │   └── PriceError          a price that is no price; `.reason` is the word it is counted under
+    │   └── PriceError          a number that cannot be; `.reason` is the word that such a price is counted under
     ├── OrderRefusedError       `OrderResult.raise_if_failed()`: the order was refused
     ├── OrderPendingError       `OrderResult.raise_if_failed()`: the outcome is not known yet; do not send it again
     ├── EngineClosedError       a command to a closed engine
@@ -29,7 +29,7 @@ class OrderError(LiveTradeError, ValueError):
 
 
 class PriceError(OrderError):
-    """A number that is no price on the instrument's scale.
+    """A number that cannot be: a price that is not on its instrument's scale, an amount or a quantity that is none.
 
     `reason` is one of `not_a_number`, `infinite`, `zero`, `negative`, `off_scale`, `out_of_range`.
     """

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, described, schedule_of
@@ -16,6 +15,7 @@ from livetrade.core.schedules import Fees
 from livetrade.errors import JournalError, OrderError
 from livetrade.journal import Journal, MemoryJournal
 from livetrade.ports import Broker, Feed, Funded
+from livetrade.stream import LivePriceStream
 
 _FILE_NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -51,14 +51,23 @@ def check_same_cash(account: Account, cash: Number | None) -> None:
         )
 
 
+def check_currency(currency: object) -> None:
+    if not isinstance(currency, str) or not currency:
+        raise OrderError(f"currency must be a text such as 'INR', not {currency!r}")
+
+
+def check_stream(stream: object) -> None:
+    if stream is not None and not isinstance(stream, LivePriceStream):
+        raise OrderError(f"stream must be a LivePriceStream, not {type(stream).__name__}; a feed goes to feed=...")
+
+
 def check_parts(feed: object, broker: object, instruments: Sequence[object]) -> None:
     if feed is not None and not isinstance(feed, Feed):
         raise OrderError(f"feed must be a feed such as SimulatedFeed(...), not {type(feed).__name__}")
     if broker is not None and not isinstance(broker, Broker):
         raise OrderError(f"broker must be a broker such as PaperBroker(), not {type(broker).__name__}")
-    for item in instruments:
-        if not isinstance(item, Instrument):
-            raise OrderError(f"instruments must be Instrument(...) objects, not {item!r}")
+    if isinstance(instruments, str | Instrument) or not all(isinstance(item, Instrument) for item in instruments):
+        raise OrderError(f"instruments must be a list of Instrument(...) objects, not {instruments!r}")
 
 
 def check_rules(fees: object, limits: object, margin: object, trigger_by: str) -> None:
@@ -70,13 +79,6 @@ def check_rules(fees: object, limits: object, margin: object, trigger_by: str) -
         raise OrderError(f"margin must be a callable (account, order) -> Decimal, not {margin!r}")
     if trigger_by not in ("quote", "last"):
         raise OrderError(f"trigger_by must be 'quote' or 'last', not {trigger_by!r}")
-
-
-def zone_named(timezone: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError):
-        raise OrderError(f"timezone must be a name such as 'Asia/Kolkata', not {timezone!r}") from None
 
 
 def check_same_account(account: Account, currency: str, timezone: str, mode: str) -> None:

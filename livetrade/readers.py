@@ -13,6 +13,7 @@ from livetrade.context import Flow, as_registered, at_end, flow
 from livetrade.core.bars import Bar, BarBuilder
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
+from livetrade.errors import OrderError
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Reader[Any]")
@@ -182,6 +183,8 @@ class TickHub:
 
 def callback_key(callback: Callable[..., object]) -> object:
     """What a callback is known by: its name, so that a re-run cell replaces it; itself where it has none of its own."""
+    if not callable(callback):
+        raise OrderError(f"a callback is a function of one argument, which {callback!r} is not")
     name = getattr(callback, "__qualname__", "")
     return (
         (callback.__module__, name) if name and "<" not in name and not hasattr(callback, "__self__") else id(callback)

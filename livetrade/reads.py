@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from livetrade import files, frames, portfolio, stats
 from livetrade.audit import audit_of, frame_of
-from livetrade.columns import Columns, Exact, View
+from livetrade.columns import Columns, Exact, Freq, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core.account import Account
 from livetrade.core.events import AccountOpened, EquityPoint
@@ -60,7 +60,12 @@ class Reads(ABC):
     ) -> "pd.DataFrame":
         """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`.
 
-        Within a strategy: what it holds itself; `by="strategy"` shows everybody's there too.
+        Index: symbol. Columns: quantity, avg_price, last_price, market_value, cost_basis, unrealized_pnl, realized_pnl,
+        fees, total_pnl, unrealized_pnl_pct, stop_loss_price, take_profit_price, opened_at; before them strategy or
+        product, by which it was asked. A short's quantity, value and cost are negative.
+
+        Within a strategy: what it holds itself; `by="strategy"` shows everybody's there too. Raises `OrderError` for
+        any other `by`.
         """
         label = portfolio.LABELS.get(by)
         if label is None:
@@ -80,56 +85,91 @@ class Reads(ABC):
     ) -> "pd.DataFrame":
         """One row an order, refused ones included; `open=True` keeps those that may still fill.
 
-        Filters: symbol, strategy, tag, since, until (dates, datetimes, texts; since="today" works).
+        Index: client_order_id. Columns: symbol, side, order_type, product, time_in_force, quantity, filled_qty,
+        avg_price, limit_price, trigger_price, status, reason, source, strategy, tag, fees, slippage (per unit, positive
+        is worse), venue_order_id, created_at, updated_at.
+
+        Filters: symbol, strategy, tag (one or several each), since (inclusive), until (exclusive): dates, datetimes,
+        texts; since="today" works. They look at created_at.
         """
         columns, view = self._read(lambda account: (account.order_history.copy(), view_of(account)))
-        return frames.orders(columns, view, frames.Where(**where), open=open, exact=exact)
+        return frames.orders(columns, view, _where(where), open=open, exact=exact)
 
     @spelled_out
     def fills(self, *, charges: bool = False, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a fill, indexed by time. Filters as `orders`.
+        """One row a fill, in the order they were booked. Filters as `orders`, by time.
+
+        Index: time. Columns: symbol, side, product, quantity, price, price_source, fees, realized_pnl (gross), source,
+        strategy, tag, client_order_id, execution_id.
 
         `charges=True` adds a column for each charge that `IndianEquityFees` itemises (brokerage, stt, transaction,
         sebi, stamp_duty, gst, dp) and `other_charges` for whatever else a schedule took; they sum to `fees`.
         """
         columns, view = self._read(lambda account: (account.fill_history.copy(), view_of(account)))
-        return frames.fills(columns, view, frames.Where(**where), charges=charges, exact=exact)
+        return frames.fills(columns, view, _where(where), charges=charges, exact=exact)
 
     @spelled_out
     def risk_orders(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too."""
+        """One row a stop-loss, take-profit or trailing stop, with its distance to the market; finished ones too.
+
+        Index: risk_id. Columns: symbol, strategy, kind, trigger_price, quantity (all that its book holds; of one that
+        has fired, what it held then), status, distance (per unit, positive while not reached), distance_pct (of the
+        price that it watches), client_order_id (of the order it sent), armed_at, fired_at. Filters as `orders`, by
+        armed_at.
+        """
         rows, view = self._read(lambda account: (portfolio.risk_rows(account), view_of(account)))
-        return frames.risk_orders(rows, view, frames.Where(**where), exact=exact)
+        return frames.risk_orders(rows, view, _where(where), exact=exact)
 
     @spelled_out
-    def equity(self, freq: str | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """The equity curve: a row for each fill and at most one a second; `freq` resamples it ("1min")."""
+    def equity(self, freq: Freq | None = None, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
+        """The equity curve: a row for each fill and at most one a second; `freq` (a pandas frequency such as "1min", or
+        seconds) keeps the last of each, and repeats it where nothing was.
+
+        Index: time. Columns: cash, market_value, portfolio_value, realized_pnl (gross), unrealized_pnl, fees. Filters
+        as `orders`, by time.
+        """
         points, view = self._read(lambda account: (account.equity_history[:], view_of(account)))
-        return frames.equity(points, view, frames.Where(**where), freq=freq, exact=exact)
+        return frames.equity(points, view, _where(where), freq=freq, exact=exact)
 
     def ticks(self, symbol: str, *, since: When = None, until: When = None, exact: Exact = False) -> "pd.DataFrame":
-        """The latest ticks of a symbol, indexed by time: symbol, bid, ask, last, volume (at least the last 50,000)."""
+        """The latest ticks of a symbol, at least the last 50,000.
+
+        Index: time. Columns: symbol, bid, ask, last, volume (of the session so far).
+        """
         item = self._instrument(symbol)
         columns, view = self._read_ticks(item.symbol)
         return frames.ticks(columns, item, view, frames.Where(since=since, until=until), exact=exact)
 
     def bars(
-        self, symbol: str, freq: str = "1min", *, since: When = None, until: When = None, exact: Exact = False
+        self, symbol: str, freq: Freq = "1min", *, since: When = None, until: When = None, exact: Exact = False
     ) -> "pd.DataFrame":
-        """Open, high, low, close and volume of the latest ticks of a symbol; left-labelled, empty bars left out."""
+        """Bars of the latest ticks of a symbol, each labelled by its left edge; empty ones are left out.
+
+        freq: a pandas frequency ("1min", "15min", "1D"), or seconds.
+
+        Index: time. Columns: open, high, low, close (of the last price, else the mid), volume.
+        """
         item = self._instrument(symbol)
         columns, view = self._read_ticks(item.symbol)
         return frames.bars(columns, item, view, frames.Where(since=since, until=until), freq, exact=exact)
 
     @spelled_out
     def round_trips(self, *, exact: Exact = False, **where: Unpack[Filters]) -> "pd.DataFrame":
-        """One row for each time a book went from flat to flat (or through zero): what it made, its excursions."""
+        """One row for each time a book went from flat to flat (or through zero): what it made, its excursions.
+
+        Index: 0, 1, 2, ... by exit_time. Columns: symbol, strategy, tag, side (BUY for a long one), quantity (all that
+        was entered), entry_time, entry_price, exit_time, exit_price (weighted averages), gross_pnl, fees, net_pnl,
+        return_pct (net, of the entry's value), mae and mfe (the worst and the best gross P&L on its way), exit_source.
+        Filters as `orders`, by exit_time.
+        """
         fills, view = self._read(lambda account: (account.fill_history.fills[:], view_of(account)))
-        return frames.round_trips(fills, view, frames.Where(**where), exact=exact)
+        return frames.round_trips(fills, view, _where(where), exact=exact)
 
     def strategies(self, *, exact: Exact = False) -> "pd.DataFrame":
-        """One row a strategy, by name: where (KERNEL or DESK), state, started_at, error, orders (how many are in its
-        book, those of its exits included), total_pnl.
+        """One row a strategy.
+
+        Index: its name. Columns: where (KERNEL or DESK), state (RUNNING, FINISHED, FAILED or CANCELED), started_at,
+        error, orders (how many are in its book, those of its exits included), total_pnl (after fees).
 
         One that the account knows from before, and that was not started since, has neither where nor state.
         """
@@ -170,7 +210,8 @@ class Reads(ABC):
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
 
-        `.xlsx`: one file, a sheet for each. `.parquet` and `.csv`: a file for each, its name added to `path`'s.
+        `.xlsx`: one file, a sheet for each, its times without a zone (the header names it). `.parquet` and `.csv`: a
+        file for each, its name added to `path`'s. Raises `OrderError` for another suffix.
         """
         tables = {
             "positions": self.positions(closed=True),
@@ -222,16 +263,18 @@ class Reads(ABC):
 
     @property
     def cash(self) -> Decimal:
+        """What is on the account, exact, in its currency. What working orders block is in it."""
         return money(self._read(lambda account: account.ledger.cash_raw))
 
     def now(self) -> datetime:
-        """The engine's time, in its time zone."""
+        """The engine's time: aware, in its time zone. On a recording it is the recording's."""
         return self._read(lambda account: at(account.ts, account.zone))
 
     def pnl(self, by: str | None = None, *, exact: bool = False) -> "pd.Series[Any]":
         """The portfolio's figures as a Series, or total P&L by "strategy", "tag", "symbol" or "date".
 
-        The parts sum to `total_pnl`. Floats, or Decimals with `exact=True`.
+        The figures are those of `get_portfolio_pnl`; the parts sum to `total_pnl`. Floats, or Decimals with
+        `exact=True`. Raises `OrderError` for any other `by`.
         """
         if by is None:
             return frames.series(self._read(portfolio.PortfolioPnl.of).as_dict(), "pnl", exact=exact)
@@ -240,6 +283,15 @@ class Reads(ABC):
         parts = self._read(portfolio.PARTS[by])
         decimals = {key: money(raw) for key, raw in parts.items()}
         return frames.series(decimals, "total_pnl", index=by, exact=exact)
+
+
+def _where(given: Filters) -> frames.Where:
+    unknown = given.keys() - Filters.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"unknown filter {', '.join(sorted(unknown))}; filters are {', '.join(Filters.__annotations__)}"
+        )
+    return frames.Where(**given)
 
 
 def _own_book() -> str | None:

@@ -12,14 +12,13 @@ from datetime import datetime, tzinfo
 from threading import RLock
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from livetrade import frames
-from livetrade.columns import Exact, View
+from livetrade.columns import Exact, Freq, View
 from livetrade.core.bars import BarBuilder
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
-from livetrade.core.numbers import MAX_RAW, Number
+from livetrade.core.numbers import MAX_RAW, Number, zone_named
 from livetrade.core.quotes import merge
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, JournalError, LiveTradeError, OrderError, PriceError
@@ -54,7 +53,7 @@ class LivePriceStream:
     """
 
     def __init__(self, *, timezone: str = "Asia/Kolkata") -> None:
-        self.zone: tzinfo = ZoneInfo(timezone)
+        self.zone: tzinfo = zone_named(timezone)
         self.quarantined: Counter[str] = Counter()
         self._instruments: dict[str, Instrument] = {}
         self._quotes: dict[str, Tick] = {}
@@ -67,9 +66,11 @@ class LivePriceStream:
     def register(self, *instruments: Instrument) -> None:
         """Makes instruments known, before their first tick or order.
 
-        Raises `OrderError` for one whose scales are fixed otherwise already.
+        Raises `OrderError` for what is none, and for one whose scales are fixed otherwise already.
         """
         for instrument in instruments:
+            if not isinstance(instrument, Instrument):
+                raise OrderError(f"register takes Instrument(...) objects, not {instrument!r}")
             self.adopt(instrument)
 
     def adopt(self, instrument: Instrument) -> Instrument:
@@ -193,9 +194,15 @@ class LivePriceStream:
     # ── prices out ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def last(self, symbol: str) -> Tick | None:
-        """The quote as it stands, or None while nothing is known of the symbol."""
+        """The quote as it stands, or None while nothing is known of the symbol.
+
+        Raises `OrderError` for a malformed symbol.
+        """
         owner = self._owner
-        return self._quotes.get(symbol) if owner is None else owner.last_quote(symbol)
+        quote = self._quotes.get(symbol) if owner is None else owner.last_quote(symbol)
+        if quote is None:
+            check_symbol(symbol)
+        return quote
 
     def quotes(self, *, exact: Exact = False) -> "pd.DataFrame":
         """A DataFrame indexed by symbol: bid, ask, last, volume, bid_size, ask_size, time, received."""
@@ -211,7 +218,7 @@ class LivePriceStream:
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
         return self.hub.join(TickReader(self.hub, None if symbol is None else check_symbol(symbol)))
 
-    def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> BarReader:
+    def bars(self, symbol: str, freq: Freq = "1min", warmup: int = 0) -> BarReader:
         """An async iterator over the bars of a symbol, each once it is complete; it ends with the engine.
 
         freq: a pandas frequency of a fixed length up to a day ("1min", "15min", "1D"), or seconds. warmup: first the
@@ -237,7 +244,8 @@ class LivePriceStream:
     def on_tick(self, callback: Callable[[Tick], object]) -> Callable[[Tick], object]:
         """Calls `callback(tick)` for ticks from now on, on the engine's thread for user code. Usable as a decorator.
 
-        A function registered again under its name (a re-run cell) replaces itself.
+        A function registered again under its name (a re-run cell) replaces itself. Raises `OrderError` for what cannot
+        be called.
         """
         self.hub.call(callback)
         return callback

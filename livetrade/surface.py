@@ -76,13 +76,16 @@ _KINDS = {
 class OrderResult(NamedTuple):
     """The answer to a command: `success, message, order = await engine.market_buy(...)`.
 
-    success: the order did what its type asks (market: filled whole; limit and stop: accepted). message: one sentence.
-    order: the order as it stands; None for commands that make no order.
+    A refusal is an answer, not an exception: the message says why. What begins with `Not confirmed` may still fill,
+    and must not be sent again.
     """
 
     success: bool
+    """The order did what its type asks: a market order filled whole, a limit or a stop was accepted."""
     message: str
+    """One sentence."""
     order: Order | None
+    """The order as it stands; None for commands that make no order."""
 
     def raise_if_failed(self) -> Self:
         """Itself on success. Raises `OrderPendingError` while it is not confirmed, `OrderRefusedError` otherwise."""
@@ -131,11 +134,21 @@ def taken_at(ts: int, command: ev.Command, handle: OrderHandle, account: Account
     return replaced(command, ts=ts)
 
 
+INNER = frozenset(
+    {"abandon", "account", "after", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello"}
+    | {"idle", "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch"}
+    | {"post_tick", "process", "registered_as", "take", "tend"}
+)
+"""What livetrade's own modules ask of an engine."""
+
+
 class Surface(Reads):
     """What a user of any engine sees."""
 
     name: str
+    """What it is called; of two engines of one name in a process the second closes the first."""
     stream: LivePriceStream
+    """Its prices: `engine.stream.last(symbol)`, `engine.stream.update(...)`, `engine.stream.ticks(...)`."""
     process = Process.KERNEL
     """Where the strategies that are started here run."""
     _user: UserThread
@@ -176,7 +189,11 @@ class Surface(Reads):
 
     @abstractmethod
     def close(self) -> None:
-        """Reads answer afterwards too; commands raise `EngineClosedError`."""
+        """Ends it. Reads answer afterwards too; commands raise `EngineClosedError`."""
+
+    def __dir__(self) -> list[str]:
+        """What completion offers: all that a user may want."""
+        return [name for name in super().__dir__() if name not in INNER]
 
     def __enter__(self) -> Self:
         return self
@@ -265,8 +282,15 @@ class Surface(Reads):
     def submit(self, order: Mapping[str, Any]) -> OrderHandle:
         """Sends an order from a mapping (a dict, a row of a DataFrame): symbol, side, quantity, order_type
         ("MARKET" unless named) and whatever the method of that type takes. Empty values (None, NaN) are left out.
+
+        Raises `OrderError` for what is no mapping, and what the method of its type raises.
         """
-        terms = {str(key): value for key, value in dict(order).items() if not is_empty(value)}
+        try:
+            given = dict(order)
+        except (TypeError, ValueError):
+            wanted = {"symbol": "NSE:SBIN-EQ", "side": "BUY", "quantity": 10}
+            raise OrderError(f"submit takes a mapping such as {wanted}, not {order!r}") from None
+        terms = {str(key): value for key, value in given.items() if not is_empty(value)}
         missing = {"symbol", "side"} - set(terms)
         if missing:
             raise OrderError(f"submit needs {' and '.join(sorted(missing))}; it got {', '.join(terms) or 'nothing'}")
@@ -473,12 +497,18 @@ class Surface(Reads):
     # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def on_fill(self, callback: Callable[[Fill], object]) -> Callable[[Fill], object]:
-        """Calls `callback(fill)` after each fill is durable, on the thread for user code. Usable as a decorator."""
+        """Calls `callback(fill)` after each fill is durable, on the thread for user code. Usable as a decorator.
+
+        Raises `OrderError` for what cannot be called.
+        """
         self._on_fill.add(callback)
         return callback
 
     def on_order(self, callback: Callable[[Order], object]) -> Callable[[Order], object]:
-        """Calls `callback(order)` after each change of an order is durable. Usable as a decorator."""
+        """Calls `callback(order)` after each change of an order is durable. Usable as a decorator.
+
+        Raises `OrderError` for what cannot be called.
+        """
         self._on_order.add(callback)
         return callback
 

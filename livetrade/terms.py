@@ -24,26 +24,41 @@ class MarketTerms(TypedDict, total=False):
     """What every order method takes by keyword, beside its own arguments."""
 
     stop_loss_price: Number | None
+    """Where the stop-loss stands, per unit."""
     take_profit_price: Number | None
+    """Where the take-profit stands, per unit."""
     stop_loss_pct: Number | None
+    """The stop-loss in percent from the entry price."""
     take_profit_pct: Number | None
+    """The take-profit in percent from the entry price."""
     trailing_stop: Number | None
+    """How far a trailing stop follows the best price, per unit."""
     trailing_stop_pct: Number | None
+    """How far a trailing stop follows the best price, in percent."""
     lots: Number | None
+    """How many lots, in place of `quantity`."""
     product: Product | str
+    """INTRADAY, CNC or MARGIN. INTRADAY unless given."""
     tag: str
+    """Your own word for it, to filter by; at most 200 characters."""
     client_order_id: str | None
+    """1 to 30 letters and digits; sent again with the same terms, it answers again and sends nothing."""
     slice: bool
+    """True: above the exchange's freeze quantity it is sent in up to 10 orders, in place of being refused."""
 
 
 class RestingTerms(MarketTerms, total=False):
     time_in_force: TimeInForce | str
+    """DAY, IOC or GTC. DAY unless given."""
 
 
 class PreviewTerms(RestingTerms, total=False):
     order_type: OrderType | str | None
+    """MARKET, LIMIT, STOP or STOP_LIMIT; by the prices that are given, unless named."""
     limit_price: Number | None
+    """Makes it a limit order."""
     trigger_price: Number | None
+    """Makes it a stop order."""
 
 
 def spelled_out(method: F) -> F:
@@ -64,10 +79,15 @@ class Filters(TypedDict, total=False):
     """What a DataFrame may be narrowed to. since is inclusive, until exclusive; both may be "today"."""
 
     symbol: str | list[str] | None
+    """One symbol or several."""
     strategy: str | list[str] | None
+    """One strategy's name or several; `manual` for what a person ordered by hand."""
     tag: str | list[str] | None
+    """One tag or several."""
     since: date | datetime | str | None
+    """From then on: a date, a `datetime`, a text; `today` works."""
     until: date | datetime | str | None
+    """Before then, as `since`."""
 
 
 def member(kind: type[E], value: object, what: str) -> E:
@@ -146,7 +166,11 @@ def exit_kind(name: str) -> ExitKind | None:
 def exit_terms(item: Instrument, given: Mapping[str, Any]) -> tuple[ExitTerm, ...]:
     unknown = [name for name in given if name not in EXITS]
     if unknown:
-        raise TypeError(f"unknown argument {', '.join(unknown)}; exits are {', '.join(EXITS)}")
+        from difflib import get_close_matches
+
+        close = get_close_matches(unknown[0], get_type_hints(PreviewTerms), n=2)
+        meant = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise TypeError(f"unknown argument {', '.join(unknown)}{meant}; exits are {', '.join(EXITS)}")
     terms: dict[ExitKind, ExitTerm] = {}
     for name, value in given.items():
         if value is None:

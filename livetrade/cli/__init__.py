@@ -118,7 +118,7 @@ def replay(
     cash: Annotated[str, typer.Option(help="The opening cash.")] = "500000",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
-    """Run a strategy over recorded ticks, as fast as it goes, and show what it made.
+    """Run a strategy over recorded ticks, and show what it made.
 
     The module is looked for in the current folder first. A value of --param is a number, True, False or None where it
     reads as one, and else text. Exit code 1 where the strategy raises or the ticks cannot be read.
@@ -169,7 +169,7 @@ JournalPath = Annotated[
 
 @journal.callback(invoke_without_command=True)
 def journals(context: typer.Context) -> None:
-    """Check the journal of an account, export it, or save what is good of it."""
+    """Check, export or salvage the journal of an account."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -179,9 +179,10 @@ def verify_journal(
     path: JournalPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> int:
-    """Check a journal from its first event to its last: nothing changed, nothing missing, and every figure adds up.
+    """Check a journal from its first event to its last.
 
-    Nothing is written; it may be in use. Exit code 0 where it is whole, 1 where it is damaged or cannot be read.
+    Nothing may be changed or missing, and every figure adds up. Nothing is written; it may be in use. Exit code 0 where
+    it is whole, 1 where it is damaged or cannot be read.
     """
     from livetrade.journal.verify import verify
 
@@ -196,9 +197,10 @@ def export_journal(
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to write into, made when not there.")],
     exact: Annotated[bool, typer.Option("--exact", help="Write exact decimals, not floats.")] = False,
 ) -> int:
-    """Write the orders, fills, ticks and equity curve of a journal as Parquet and CSV files.
+    """Write what a journal holds as Parquet and CSV files.
 
-    It may be in use. Of a damaged journal what is good is written, and the exit code is 1.
+    Orders, fills, ticks and the equity curve. It may be in use. Of a damaged journal what is good is written, and the
+    exit code is 1.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # damage is told at the end
@@ -213,9 +215,9 @@ def salvage_journal(
     path: JournalPath,
     to: Annotated[Path, typer.Option("--to", metavar="NEW", help="The new journal.", show_default=False)],
 ) -> int:
-    """Write what is good of a damaged journal into a new one, from which an engine can go on.
+    """Write what is good of a damaged journal into a new one.
 
-    The damaged one stays as it is. Everything from the first damaged event on is left out.
+    An engine can go on from it. The damaged one stays as it is. Everything from the first damaged event on is left out.
     """
     from livetrade.journal.verify import salvage
 
@@ -232,7 +234,7 @@ app.add_typer(login, name="login")
 
 @login.callback(invoke_without_command=True)
 def logins(context: typer.Context) -> None:
-    """Get the day's access token of a broker, and keep it in this machine's keyring."""
+    """Get the day's access token of a broker, and keep it here."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -260,10 +262,11 @@ def login_fyers(
     browser: Annotated[bool, typer.Option(help="Open a browser, or only show the address.")] = True,
     api_url: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
-    """Log in to Fyers through a browser, once a day, and keep the token in the keyring.
+    """Log in to Fyers through a browser, once a day.
 
-    Make an app in the Fyers API dashboard first, and register http://127.0.0.1:5173/ as its redirect URI. On a machine
-    without a keyring the token is printed as a line for an environment file; such a line is a secret.
+    The token is kept in this machine's keyring. Make an app in the Fyers API dashboard first, and register
+    http://127.0.0.1:5173/ as its redirect URI. On a machine without a keyring the token is printed as a line for an
+    environment file; such a line is a secret.
     """
     import webbrowser
 

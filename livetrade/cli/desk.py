@@ -67,7 +67,7 @@ def serve(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; may be repeated.")
     ] = None,
 ) -> int:
-    """Run an engine in this process, for notebooks and programs that attach to it.
+    """Run a desk: an engine that notebooks and programs attach to.
 
     It trades on when they end: stops fire whatever a notebook does. The first line printed holds its URL. It ends in
     good order on Ctrl-C or SIGTERM, and goes on from its journal when it is started again.
@@ -144,7 +144,7 @@ def _feed(name: str, symbols: list[str]) -> Any:
     known = {entry.name: entry for entry in entry_points(group="livetrade.feeds")}
     if name not in known:
         others = "".join(f", {other}" for other in known)
-        raise lt.DeskError(f"there is no feed {name!r}; there are none, simulated, fyers{others}")
+        raise lt.DeskError(f"there is no feed {name!r}; choose none, simulated, fyers{others}")
     return known[name].load()(symbols)
 
 
@@ -163,7 +163,8 @@ def status(
 
     desks = [desk for desk in all_running() if name in (None, desk.name)]
     if not desks:
-        raise lt.DeskError("no desk is running here" + (f" under the name {name!r}" if name else ""))
+        where = f" under the name {name!r}" if name else ""
+        raise lt.DeskError(f"no desk is running here{where}; `livetrade serve` starts one")
     if link:
         for desk in desks:
             print(f"{desk.url}/?token={desk.token}" if desk.token else desk.url)
@@ -207,7 +208,7 @@ def flatten(
     name: Name = None,
     as_json: AsJson = False,
 ) -> int:
-    """Cancel the working orders and close the positions of a desk, with no kernel in between."""
+    """Cancel a desk's working orders and close its positions."""
     return _command("flatten", {"symbol": symbol}, name, as_json=as_json)
 
 
@@ -216,7 +217,7 @@ def halt(
     name: Name = None,
     as_json: AsJson = False,
 ) -> int:
-    """Refuse opening orders on a desk from now on; stops stay armed and fire."""
+    """Refuse opening orders on a desk; its stops stay armed and fire."""
     return _command("halt", {"reason": reason}, name, as_json=as_json)
 
 

@@ -28,6 +28,7 @@ class Bar:
     """
 
     instrument: Instrument
+    """What it is a bar of."""
     time_ns: int
     open_twice: int  # raw prices, doubled so that a mid stays whole
     high_twice: int
@@ -35,37 +36,46 @@ class Bar:
     close_twice: int
     volume_raw: int | None = None
     missed: int = 0
+    """Bars that a slow reader did not see before this one."""
 
     @property
     def symbol(self) -> str:
+        """The instrument's symbol."""
         return self.instrument.symbol
 
     @property
     def time(self) -> datetime:
+        """Its left edge: aware, in the engine's time zone."""
         return at(self.time_ns, self.instrument.zone)
 
     @property
     def open(self) -> Decimal:
+        """The first price in it, exact."""
         return self._halved(self.open_twice)
 
     @property
     def high(self) -> Decimal:
+        """The highest price in it, exact."""
         return self._halved(self.high_twice)
 
     @property
     def low(self) -> Decimal:
+        """The lowest price in it, exact."""
         return self._halved(self.low_twice)
 
     @property
     def close(self) -> Decimal:
+        """The last price in it, exact."""
         return self._halved(self.close_twice)
 
     @property
     def volume(self) -> Decimal | None:
+        """Traded in it, in units; None while nothing is known of it."""
         return None if self.volume_raw is None else to_decimal(self.volume_raw, self.instrument.quantity_scale)
 
     @property
     def price(self) -> float:
+        """The close as a float, for indicator arithmetic."""
         return float(self.close_twice / (2 * 10**self.instrument.scale))
 
     def _halved(self, twice: int) -> Decimal:

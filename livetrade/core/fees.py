@@ -78,7 +78,9 @@ class PercentFee(FeeSchedule):
     """A percentage of the value (`PercentFee("0.03")` is 0.03 %), at most `cap` for one order."""
 
     rate: Number
+    """Percent of the value."""
     cap: Number | None = None
+    """The most that one order is charged, in the account's currency."""
     _rate: Decimal = field(init=False, repr=False, compare=False)
     _cap: Decimal | None = field(init=False, repr=False, compare=False)
 
@@ -106,3 +108,4 @@ class DefaultFees(FeeSchedule):
 _BUILT_IN: dict[str, type[Any]] = {kind.__name__: kind for kind in (NoFees, FlatFee, PercentFee, DefaultFees)}
 _DISCOUNT_BROKER = PercentFee("0.03", cap=20)
 DEFAULT_FEES = DefaultFees()
+"""0.03 % of a fill's value capped at 20 per order for Indian symbols, none elsewhere."""

@@ -11,6 +11,7 @@ from livetrade.errors import OrderError, PriceError
 
 _FLOAT32_EPSILON = Decimal(2) ** -24
 _SYMBOL = re.compile(r"(?:[A-Z0-9_]{2,16}:)?[A-Za-z0-9][A-Za-z0-9&_.\-/^$]{0,47}")
+MAX_SCALE = 12
 _INDIAN = ("NSE:", "BSE:", "MCX:")
 
 
@@ -23,6 +24,19 @@ def check_symbol(symbol: object) -> str:
     if not _SYMBOL.fullmatch(symbol):
         raise OrderError(f"malformed symbol {symbol!r}: write EXCHANGE:NAME such as 'NSE:SBIN-EQ', or 'BTCUSDT'")
     return symbol
+
+
+def _check_scales(symbol: str, *scales: object) -> None:
+    if not all(isinstance(scale, int) and 0 <= scale <= MAX_SCALE for scale in scales):
+        told = " and ".join(map(repr, scales))
+        raise OrderError(f"{symbol}: scale and quantity_scale must be 0 to {MAX_SCALE}, not {told}")
+
+
+def _check_contract(symbol: str, expiry: object, option_type: object) -> None:
+    if expiry is not None and not isinstance(expiry, date):
+        raise OrderError(f"{symbol}: expiry must be a date such as datetime.date(2026, 12, 31), not {expiry!r}")
+    if option_type not in (None, "CE", "PE"):
+        raise OrderError(f"{symbol}: option_type must be 'CE' or 'PE', not {option_type!r}")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -38,17 +52,29 @@ class Instrument:
     """
 
     symbol: str
+    """Such as `NSE:SBIN-EQ`."""
     kind: InstrumentKind
+    """EQUITY, FUTURE, OPTION, INDEX, CURRENCY or CRYPTO."""
     scale: int
+    """How many decimals a price has."""
     tick_size: Decimal | None
+    """The price grid; None where every price on the scale will do."""
     lot_size: Decimal
+    """Quantities are multiples of it."""
     quantity_scale: int
+    """How many decimals a quantity has."""
     multiplier: Decimal
+    """Value is price x quantity x multiplier."""
     freeze_quantity: Decimal | None
+    """The largest single order that the exchange takes; None where it takes any."""
     expiry: date | None
+    """The last day that a derivative trades; None for what never expires."""
     strike: Decimal | None
+    """The strike of an option; None for all else."""
     option_type: str | None
+    """CE or PE of an option; None for all else."""
     currency: str
+    """What prices are in."""
     zone: tzinfo = field(repr=False, compare=False)
     unit: int = field(repr=False, compare=False)
     """Raw money of one raw price times one raw quantity; always even, so that a mid is exact too."""
@@ -82,8 +108,8 @@ class Instrument:
         put("symbol", check_symbol(symbol))
         if kind not in InstrumentKind.__members__:
             raise OrderError(f"{symbol}: kind must be one of {', '.join(InstrumentKind)}, not {kind!r}")
-        if not (0 <= scale <= 12 and 0 <= quantity_scale <= 12):
-            raise OrderError(f"{symbol}: scale and quantity_scale must be 0 to 12, not {scale} and {quantity_scale}")
+        _check_scales(symbol, scale, quantity_scale)
+        _check_contract(symbol, expiry, option_type)
         factor = positive(multiplier, f"{symbol}: multiplier")
         unit = scaled(factor, MONEY_SCALE - 1 - scale - quantity_scale)
         if not unit:
@@ -125,9 +151,11 @@ class Instrument:
         return Instrument(**terms, zone=zone)
 
     def price(self, raw: int) -> Decimal:
+        """What an integer on the scale of prices means."""
         return to_decimal(raw, self.scale)
 
     def quantity(self, raw: int) -> Decimal:
+        """What an integer on the scale of quantities means."""
         return to_decimal(raw, self.quantity_scale)
 
     def price_raw(self, value: Number, what: str = "price") -> int:

@@ -29,13 +29,21 @@ class Limits:
     """
 
     allow_short: bool = False
+    """Whether more may be sold than is held."""
     max_order_quantity: Number | None = None
+    """The most units of one order."""
     max_order_value: Number | None = None
+    """The most that one order may be worth, in the account's currency."""
     max_position_value: Number | None = None
+    """The most that a symbol's position may be worth, working orders counted as filled."""
     max_daily_loss: Number | None = None
+    """How much P&L may fall from the day's first mark, in the account's currency."""
     max_orders_per_second: int | None = None
+    """How many orders may be sent within a second."""
     price_band_pct: Number | None = None
+    """How far a limit or trigger price may stand from the market, in percent."""
     max_tick_age: float | timedelta | None = None
+    """How old a quote may be: seconds or a `timedelta`. Hand-posted quotes do not age without it."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -45,6 +53,8 @@ class Limits:
                     raise OrderError(f"Limits: allow_short must be True or False, not {value!r}")
             elif value is not None:
                 positive(value.total_seconds() if isinstance(value, timedelta) else value, f"Limits: {item.name}")
+                if item.name == "max_orders_per_second" and not isinstance(value, int):
+                    raise OrderError(f"Limits: max_orders_per_second must be a whole number such as 10, not {value!r}")
 
     @property
     def terms(self) -> tuple[tuple[str, str], ...]:

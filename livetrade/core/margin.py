@@ -21,10 +21,13 @@ class RateMargin:
     has little to do with its premium. A rate of one's own, for paper: an exchange's margin is set by a model of its
     own (SPAN and exposure), and grows when markets move.
 
-    Raises `OrderError` for a rate that is not above 0 and at most 1, and for a name that is no kind and no symbol.
+    Raises `OrderError` for what is no such mapping, for a rate that is not above 0 and at most 1, and for a name
+    that is no kind and no symbol.
     """
 
     def __init__(self, rates: Mapping[str, Number]) -> None:
+        if not isinstance(rates, Mapping):
+            raise OrderError(f"RateMargin takes rates by kind or symbol, such as {{'FUTURE': '0.15'}}, not {rates!r}")
         self.rates: dict[str, Decimal] = {}
         for name, rate in rates.items():
             known = name if name in InstrumentKind.__members__ else check_symbol(name)

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from operator import index
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from livetrade.errors import PriceError
+from livetrade.errors import OrderError, PriceError
 
 Number = int | str | Decimal | float
 """What a user may write for money, a price or a quantity; a float is taken by its text."""
@@ -103,6 +104,13 @@ def money(raw: int) -> Decimal:
 def money_raw(value: Number, what: str) -> int:
     """An amount of money as raw money; finer than 10⁻³⁰ is rounded half-even."""
     return int(EXACT.to_integral_value(EXACT.scaleb(number(value, what), MONEY_SCALE)))
+
+
+def zone_named(timezone: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise OrderError(f"timezone must be a name such as 'Asia/Kolkata', not {timezone!r}") from None
 
 
 @lru_cache(maxsize=4096)

@@ -30,6 +30,7 @@ class Tick:
         "whole",
     )
     missed: int = 0
+    """Ticks that a slow reader did not see before this one."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Tick:
         whole: bool = False,
     ) -> None:
         self.instrument = instrument
+        """What it is a quote of."""
         self.received_ns = received_ns
         self.bid_raw = bid_raw  # 0 means unknown: no price is zero
         self.ask_raw = ask_raw
@@ -55,43 +57,53 @@ class Tick:
         self.bid_size_raw = bid_size_raw
         self.ask_size_raw = ask_size_raw
         self.source = source
+        """Who sent it, where several do; times are held against each other for each source."""
         self.whole = whole  # an update that tells all there is: what it leaves out is gone, not as it was
         self.seen: dict[str, int] | None = None  # the last given time of each other source
 
     @property
     def symbol(self) -> str:
+        """The instrument's symbol."""
         return self.instrument.symbol
 
     @property
     def time(self) -> datetime:
+        """The source's own time, else when it was received; aware."""
         return at(self.time_ns or self.received_ns, self.instrument.zone)
 
     @property
     def received(self) -> datetime:
+        """When it was received, by the engine's time; aware."""
         return at(self.received_ns, self.instrument.zone)
 
     @property
     def bid(self) -> Decimal | None:
+        """The best bid, exact; None while unknown."""
         return to_decimal(self.bid_raw, self.instrument.scale) if self.bid_raw else None
 
     @property
     def ask(self) -> Decimal | None:
+        """The best ask, exact; None while unknown."""
         return to_decimal(self.ask_raw, self.instrument.scale) if self.ask_raw else None
 
     @property
     def last(self) -> Decimal | None:
+        """The last traded price, exact; None while unknown."""
         return to_decimal(self.last_raw, self.instrument.scale) if self.last_raw else None
 
     @property
     def volume(self) -> Decimal | None:
+        """Traded in the session so far, in units; None while unknown."""
         return self._size(self.volume_raw)
 
     @property
     def bid_size(self) -> Decimal | None:
+        """What is bid for, in units; None while unknown."""
         return self._size(self.bid_size_raw)
 
     @property
     def ask_size(self) -> Decimal | None:
+        """What is offered, in units; None while unknown."""
         return self._size(self.ask_size_raw)
 
     def _size(self, raw: int | None) -> Decimal | None:
@@ -99,12 +111,14 @@ class Tick:
 
     @property
     def mid(self) -> float:
+        """Halfway between bid and ask, a float; NaN while one is unknown."""
         if self.bid_raw and self.ask_raw:
             return (self.bid_raw + self.ask_raw) / self.instrument.twice
         return float("nan")
 
     @property
     def price(self) -> float:
+        """The last price, else the mid, as a float for indicator arithmetic; NaN while nothing is known."""
         return float(self.last_raw / 10**self.instrument.scale) if self.last_raw else self.mid
 
     @property

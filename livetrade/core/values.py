@@ -58,25 +58,37 @@ class Order:
     """
 
     client_order_id: str
+    """The id it is known by: yours, or a generated one."""
     instrument: Instrument
+    """What it is an order in."""
     side: OrderSide
+    """BUY or SELL."""
     order_type: OrderType
+    """MARKET, LIMIT, STOP or STOP_LIMIT."""
     quantity_raw: int
     limit_raw: int | None
     trigger_raw: int | None
     time_in_force: TimeInForce
+    """DAY, IOC or GTC."""
     product: Product
+    """CNC, INTRADAY or MARGIN."""
     strategy: str
+    """Whose book it trades in: the strategy's name, `manual` for a person's."""
     tag: str
+    """Your own word for it."""
     source: Source
+    """Who asked for it: USER, STRATEGY, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, FLATTEN, REST or EXTERNAL."""
     exits: tuple[ExitTerm, ...] = ()
     risk_id: str | None = None
+    """The exit that sent it, by its id in `risk_orders()`; None for all other orders."""
     created_ns: int = 0
     updated_ns: int = 0
     requested_ns: int = 0
     """When the request that is now on its way (submit, modify or cancel) left."""
     status: OrderStatus = OrderStatus.INITIALIZED
+    """Where it stands in its life."""
     reason: str = ""
+    """Why it was denied, rejected, canceled or expired; empty otherwise."""
     opening_raw: int = 0
     """How much of the quantity was approved as opening; the rest reduces."""
     margin_raw: int = 0
@@ -89,6 +101,7 @@ class Order:
     """The price on the order's side when it was submitted; 0 while unknown."""
     triggered: bool = False
     venue_order_id: str | None = None
+    """The broker's id; None until the broker has taken it."""
     filled_raw: int = 0
     filled_value_raw: int = 0
     fees_raw: int = 0
@@ -108,6 +121,7 @@ class Order:
 
     @property
     def symbol(self) -> str:
+        """The instrument's symbol."""
         return self.instrument.symbol
 
     @property
@@ -121,10 +135,12 @@ class Order:
 
     @property
     def quantity(self) -> Decimal:
+        """What was asked for, in units."""
         return self.instrument.quantity(self.quantity_raw)
 
     @property
     def filled_qty(self) -> Decimal:
+        """How much has filled, in units."""
         return self.instrument.quantity(self.filled_raw)
 
     @property
@@ -141,10 +157,12 @@ class Order:
 
     @property
     def limit_price(self) -> Decimal | None:
+        """The limit, per unit; None where the order has none."""
         return None if self.limit_raw is None else self.instrument.price(self.limit_raw)
 
     @property
     def trigger_price(self) -> Decimal | None:
+        """What a stop order waits for, per unit; None for other orders."""
         return None if self.trigger_raw is None else self.instrument.price(self.trigger_raw)
 
     @property
@@ -156,6 +174,7 @@ class Order:
 
     @property
     def avg_price(self) -> Decimal | None:
+        """The average price of what has filled, per unit; None before the first fill."""
         average_raw = self.avg_raw
         return None if average_raw is None else money(average_raw)
 
@@ -169,19 +188,23 @@ class Order:
 
     @property
     def slippage(self) -> Decimal | None:
+        """The average price against the quote at submission, per unit; positive is worse. None before a fill."""
         slippage_raw = self.slippage_raw
         return None if slippage_raw is None else money(slippage_raw)
 
     @property
     def fees(self) -> Decimal:
+        """All charges of its fills so far, in the account's currency."""
         return money(self.fees_raw)
 
     @property
     def created_at(self) -> datetime:
+        """When it was asked for: aware, in the engine's time zone."""
         return at(self.created_ns, self.instrument.zone)
 
     @property
     def updated_at(self) -> datetime:
+        """When it last changed: aware, in the engine's time zone."""
         return at(self.updated_ns, self.instrument.zone)
 
     @property
@@ -191,6 +214,7 @@ class Order:
 
     @property
     def is_final(self) -> bool:
+        """True once nothing more can come of it."""
         return self.status in FINAL
 
     @property
@@ -247,21 +271,31 @@ class Fill:
     """
 
     client_order_id: str
+    """The id of its order."""
     execution_id: str
+    """Its own id; one that comes twice counts once."""
     instrument: Instrument
+    """What was filled."""
     side: OrderSide
+    """BUY or SELL."""
     product: Product
+    """CNC, INTRADAY or MARGIN."""
     strategy: str
+    """Whose book it is in."""
     tag: str
+    """Its order's tag."""
     source: Source
+    """Who asked for its order."""
     time_ns: int
     quantity_raw: int
     price_raw: int
     price_source: PriceSource
+    """Which price it was made at: BID, ASK, LAST, LIMIT, or VENUE for a broker's own."""
     filled_before_raw: int = 0
     value_before_raw: int = 0
     fees_raw: int = 0
     charges: tuple[tuple[str, int], ...] = ()
+    """Its fees by name, in raw money, where the schedule itemises them; `fills(charges=True)` shows them in columns."""
     realized_raw: int = 0
     low_raw: int = 0
     """The lowest and the highest mark (twice the price) of its book since the fill before; 0 when it was flat."""
@@ -269,18 +303,22 @@ class Fill:
 
     @property
     def symbol(self) -> str:
+        """The instrument's symbol."""
         return self.instrument.symbol
 
     @property
     def time(self) -> datetime:
+        """When it was filled: aware, in the engine's time zone."""
         return at(self.time_ns, self.instrument.zone)
 
     @property
     def quantity(self) -> Decimal:
+        """How much, in units; always positive."""
         return self.instrument.quantity(self.quantity_raw)
 
     @property
     def price(self) -> Decimal:
+        """Per unit."""
         return self.instrument.price(self.price_raw)
 
     @property
@@ -294,18 +332,22 @@ class Fill:
 
     @property
     def order_filled_before(self) -> Decimal:
+        """How much of its order had filled before it, in units."""
         return self.instrument.quantity(self.filled_before_raw)
 
     @property
     def order_value_before(self) -> Decimal:
+        """The value of what its order had filled before it, in the account's currency."""
         return money(self.value_before_raw)
 
     @property
     def fees(self) -> Decimal:
+        """What it was charged, in the account's currency."""
         return money(self.fees_raw)
 
     @property
     def realized_pnl(self) -> Decimal:
+        """What it realized, gross of fees, in the account's currency; zero where it only opens."""
         return money(self.realized_raw)
 
 
@@ -354,19 +396,33 @@ class Position:
     """
 
     symbol: str
+    """The instrument's symbol."""
     quantity: Decimal
+    """In units; negative for a short, zero when flat."""
     avg_price: Decimal | None
+    """The average price of what is held, per unit; None when flat."""
     last_price: Decimal | None
+    """What it is marked at, per unit: the last price, or mid where there is none; None while unknown."""
     market_value: Decimal
+    """What it is worth at that price; of a future its gain so far."""
     cost_basis: Decimal
+    """What it cost; negative for a short, zero for a future."""
     unrealized_pnl: Decimal
+    """Market value less cost."""
     realized_pnl: Decimal
+    """What was realized in it so far, gross of fees."""
     fees: Decimal
+    """All that it was charged."""
     total_pnl: Decimal
+    """Realized and unrealized, less fees."""
     unrealized_pnl_pct: Decimal | None
+    """Unrealized P&L in percent of the cost; None when flat."""
     stop_loss_price: Decimal | None
+    """Where its stop-loss, or else its trailing stop, stands; None where none is armed."""
     take_profit_price: Decimal | None
+    """Where its take-profit stands; None where none is armed."""
     opened_at: datetime | None
+    """When it was opened last: aware, in the engine's time zone; None when flat."""
 
     def __bool__(self) -> bool:
         return self.quantity != 0

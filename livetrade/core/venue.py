@@ -30,7 +30,7 @@ class Venue:
         self, slippage: Number = 0, latency: float | timedelta = 0, size: str = "unlimited", trigger_by: str = "quote"
     ) -> None:
         self.slippage = number(slippage, "slippage")
-        seconds = latency.total_seconds() if isinstance(latency, timedelta) else float(latency)
+        seconds = latency.total_seconds() if isinstance(latency, timedelta) else float(number(latency, "latency"))
         if self.slippage < 0 or not 0 <= seconds < 3600:
             raise OrderError(f"slippage and latency must not be negative, not {slippage} and {latency}")
         if size not in ("unlimited", "quoted"):

@@ -133,8 +133,9 @@ class DeskStream(LivePriceStream):
 class AttachedEngine(BrokerBooks, Surface):
     """The engine of a desk; made by `lt.attach()` and `lt.start_desk(...)`.
 
-    It has everything that a `LiveTradingEngine` has. `close()` only detaches: the desk trades on, and its stops fire.
-    `shutdown_desk()` ends the desk. It connects again by itself; `health()["connection"]` tells how that is.
+    It has every command and every read of a `LiveTradingEngine`, but no `record`: a desk's journal keeps its ticks.
+    `close()` only detaches: the desk trades on, and its stops fire. `shutdown_desk()` ends the desk. It connects again
+    by itself; `health()["connection"]` tells how that is.
     """
 
     def __init__(self, where: Callable[[], Running]) -> None:
@@ -487,6 +488,7 @@ class AttachedEngine(BrokerBooks, Surface):
 
     @property
     def mode(self) -> str:
+        """PAPER, or REAL where the desk's orders go to a broker with real money."""
         return self._mode
 
     @property

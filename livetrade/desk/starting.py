@@ -21,7 +21,7 @@ def start_desk(
     cash: Number | None = None,
     *,
     feed: str = "none",
-    symbols: Sequence[str] = (),
+    symbols: str | Sequence[str] = (),
     journal: str | os.PathLike[str] | None = None,
     name: str = "main",
     live: bool = False,
@@ -29,15 +29,16 @@ def start_desk(
     """Starts `livetrade serve` in the background, and attaches to it. It goes on when this process ends.
 
     cash: of a new account. feed: "none" (prices are posted), "simulated", "fyers", or the name of an installed one.
-    journal: where the account is kept; by its name in the user's data directory unless given. A desk of that name that
-    runs already is refused: `lt.attach(name)` goes there. Raises `DeskError`, with what the desk said.
+    symbols: what the feed should bring, one or several. journal: where the account is kept; by its name in the
+    user's data directory unless given. A desk of that name that runs already is refused: `lt.attach(name)` goes
+    there. Raises `DeskError`, with what the desk said.
     """
     if any(desk.name == name for desk in all_running()):
         raise DeskError(f"a desk {name!r} is running already: lt.attach({name!r}) attaches to it")
     given = {
         "--name": name,
         "--feed": feed,
-        "--symbols": ",".join(symbols) or None,
+        "--symbols": symbols if isinstance(symbols, str) else ",".join(symbols) or None,
         "--cash": None if cash is None else str(cash),
         "--journal": None if journal is None else os.fspath(journal),
         "--port": "0",

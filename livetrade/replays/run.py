@@ -19,10 +19,10 @@ from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw
+from livetrade.core.numbers import Number, at, money_raw, zone_named
 from livetrade.core.schedules import Fees
 from livetrade.errors import OrderError, StrategyError
-from livetrade.options import check_parts, check_rules, zone_named
+from livetrade.options import check_currency, check_parts, check_rules
 from livetrade.registry import levels_outside
 from livetrade.replays.driver import Driver
 from livetrade.replays.engine import ReplayEngine, checked_exits
@@ -98,6 +98,7 @@ def replay(
     cash_raw = money_raw(cash, "cash")
     if cash_raw < 0:
         raise OrderError(f"cash must not be negative, not {cash}")
+    check_currency(currency)
     zone = zone_named(timezone)
     venue = broker.venue
     venue.trigger_by = trigger_by
@@ -267,9 +268,7 @@ def _check_async(strategy: Any) -> None:
     if inspect.isasyncgenfunction(call):
         raise OrderError(f"{name} yields, and so is no strategy: an async function without yield is one")
     if not inspect.iscoroutinefunction(call):
-        raise OrderError(
-            f"a strategy is an async function, not {strategy!r}: write `async def {_word(name)}(engine, ...)`"
-        )
+        raise OrderError(f"a strategy is an async function, not {name}: write `async def {_word(name)}(engine, ...)`")
 
 
 def _word(name: str) -> str:

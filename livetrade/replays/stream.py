@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from livetrade import frames
+from livetrade.columns import Freq
 from livetrade.context import as_registered
 from livetrade.core.bars import Bar, BarBuilder
 from livetrade.core.instruments import check_symbol
@@ -185,7 +186,7 @@ class ReplayStream(LivePriceStream):
         self._join(subscription)
         return ReplayTicks(self, subscription)
 
-    def bars(self, symbol: str, freq: Any = "1min", warmup: int = 0) -> ReplayReader[Bar]:  # type: ignore[override]
+    def bars(self, symbol: str, freq: Freq = "1min", warmup: int = 0) -> ReplayReader[Bar]:  # type: ignore[override]
         """As a live stream's `bars`; it ends with the recording."""
         item = self.instrument(symbol)
         builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)

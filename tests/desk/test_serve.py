@@ -139,7 +139,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "no token for everybody": (["--no-token", "--host", "0.0.0.0"], {}, "--no-token is for this machine only"),
     "everybody without TLS": (["--host", "0.0.0.0"], {}, "needs TLS"),
     "half of TLS": (["--certfile", "c.pem"], {}, "both --certfile and --keyfile"),
-    "an unknown feed": (["--feed", "reuters"], {}, "there is no feed 'reuters'; there are none, simulated, fyers"),
+    "an unknown feed": (["--feed", "reuters"], {}, "there is no feed 'reuters'; choose none, simulated, fyers"),
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
     "a bad symbol": (["--feed", "simulated", "--symbols", "nse:sbin"], {}, "NSE:SBIN"),
     "bad cash": (["--cash", "much"], {}, "cash"),

@@ -54,8 +54,8 @@ def _check(symbol: str) -> str:
 
 def history(
     symbol: str,
-    start: Any,
-    end: Any = None,
+    start: date | str,
+    end: date | str | None = None,
     resolution: str = "1D",
     *,
     access_token: str | Secret | None = None,

@@ -3,8 +3,8 @@
 import re
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from livetrade.core import numbers
 from livetrade.errors import FeedError, OrderError
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ def localized(times: "pd.DatetimeIndex", zone: tzinfo, name: str) -> "pd.Datetim
 
 
 def zone_named(timezone: str | tzinfo) -> tzinfo:
-    if isinstance(timezone, tzinfo):
-        return timezone
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise OrderError(f"unknown time zone {timezone!r}; write one such as 'Asia/Kolkata'") from None
+    return timezone if isinstance(timezone, tzinfo) else numbers.zone_named(timezone)
 
 
 class Period:
