@@ -3,7 +3,9 @@
 What fires, what closes and what is tried again becomes an order of `Ordering`, as a user's does.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import takewhile
 
 from livetrade.core import events as ev
 from livetrade.core.examining import Examining
@@ -92,8 +94,13 @@ class Protecting(Examining):
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
 
     def _end_of(self, risk: RiskOrder) -> ExitStatus:
-        order = self.orders.get(risk.order_id or "")
-        return ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
+        """FILLED where any of its orders has filled: it may have sent slices, and what was left of them again."""
+        closed = risk.fired_ns and any(o.risk_id == risk.risk_id and o.filled_raw for o in self._since(risk.fired_ns))
+        return ExitStatus.FILLED if closed else ExitStatus.CANCELED
+
+    def _since(self, ts: int) -> Iterator[Order]:
+        """The orders from a time on, the newest first: an account may have had very many before."""
+        return takewhile(lambda order: order.created_ns >= ts, reversed(self.orders.values()))
 
     # ── checking and firing ──────────────────────────────────────────────────────────────────────────────────────────
 
