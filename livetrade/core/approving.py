@@ -99,8 +99,7 @@ class Approving(State):
     def _early_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """What is asked before any limit, also of an order that only closes."""
         yield from self._exit_checks(order, market)
-        book = self.ledger.books.get(order.book_key)
-        if self.is_asked and book is not None and book.closes(order.side):
+        if self.is_asked:
             yield Check("broker", None, None, self._asking)
 
     def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
@@ -122,7 +121,7 @@ class Approving(State):
         same_side = sum(o.working_raw for o in market.working.values() if o.side is order.side and o is not instead_of)
         return Situation(
             halted=self.halted,
-            blocked=next((why for (_, symbol), why in self._blocks.items() if symbol in ("", order.symbol)), None),
+            blocked=self._blocked(order.symbol),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -160,6 +159,11 @@ class Approving(State):
     def _asking(self) -> str:
         """Why nothing may be closed either for now; empty while it may."""
         return self._blocks.get((ASKED, ""), "")
+
+    def _blocked(self, symbol: str) -> str | None:
+        """Why nothing of a symbol may be opened for now, whatever the broker is asked."""
+        others = (why for (by, of), why in self._blocks.items() if by != ASKED and of in ("", symbol))
+        return next(others, None)
 
     def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
         """How much of what an order on this side would close was closed elsewhere."""

@@ -6,7 +6,7 @@ import pytest
 
 from livetrade.core import events as ev
 from livetrade.core.approving import ASKED
-from livetrade.core.kinds import ExitKind, ExitStatus, OrderStatus, Product
+from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Product
 from livetrade.core.values import ExitTerm
 from tests.core.kit import INFY, SBIN, Desk, kinds
 
@@ -114,6 +114,18 @@ def test_while_the_broker_is_asked_nothing_is_closed_and_then_it_is(desk: Desk) 
     assert kinds(desk.close(SBIN.symbol)) == ["ClosePending"]
     told(desk, 70)
     assert sent(desk.handle(ev.BlockOpening(desk.ts, ASKED))) == [70]
+
+
+@pytest.mark.parametrize("side", list(OrderSide))
+def test_while_the_broker_is_asked_a_preview_says_so_once(desk: Desk, side: OrderSide) -> None:
+    desk.bought(100, "549.10")
+    desk.handle(ev.BlockOpening(desk.ts, ASKED, "Connection lost: asked"))
+    desk.handle(ev.BlockOpening(desk.ts, "order socket", "Connection lost: the order socket"))
+    command = ev.SubmitOrder(desk.ts, "", SBIN, side, OrderType.MARKET, 10)
+    seen = desk.account.examine(command, desk.ts)
+    assert seen.reason == "Connection lost: asked"
+    refusals = [(check.name, check.reason) for check in seen.checks if check.reason.startswith("Connection")]
+    assert refusals == [("broker", "Connection lost: asked"), ("blocked", "Connection lost: the order socket")]
 
 
 # ── an end before its fills ──────────────────────────────────────────────────────────────────────────────────────────
