@@ -149,8 +149,8 @@ class _Telling:
             if check.name not in _FROM_TICKS:
                 yield f"{check.name}: {check.asked}" + ("" if check.allowed is None else f", allowed {check.allowed}")
         if order.margin_raw:
-            free = account.ledger.free_raw - account.blocked_raw
-            yield f"balance: {money(order.margin_raw):,} and fees, {money(free):,} free"
+            lost = ", before what open futures had lost" if any(b.quantity_raw for b in account.ledger.futures) else ""
+            yield f"balance: {money(order.margin_raw):,} and fees, {money(account.free_raw):,} free{lost}"
         if not opening:
             yield "it only closes what is held, so no limit holds it back"
 

@@ -331,7 +331,7 @@ class Account(Booking):
             self._emit(ev.Resumed(self.ts))
 
     def _on_transfer(self, command: ev.Transfer) -> None:
-        free = self.ledger.free_raw - self.blocked_raw
+        free = self.free_raw
         if command.amount_raw < 0 and -command.amount_raw > free:
             self._deny("transfer", balance_denied(-command.amount_raw, free) or "")
         else:

@@ -197,7 +197,7 @@ class Approving(State):
         if isinstance(fees, str):
             return margin, Check("charges", None, None, fees)
         freed = instead_of.blocked_raw if instead_of else 0
-        return margin, balance_check(margin + fees, self.ledger.free_raw - self.blocked_raw + freed)
+        return margin, balance_check(margin + fees, self.free_raw + freed)
 
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""

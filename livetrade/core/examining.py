@@ -34,7 +34,7 @@ class Examined:
     needed_raw: int
     """The margin and the fees that are reckoned with before it is sent: what has to be free."""
     free_raw: int
-    """Money that backs nothing yet."""
+    """Money that may be spent."""
     price_raw: int
     price_source: PriceSource
     entry: Charges | None
@@ -87,7 +87,7 @@ class Examining(Ordering):
             opening_raw=opening,
             margin_raw=margin,
             needed_raw=margin + (fees if isinstance(fees, int) else 0),
-            free_raw=self.ledger.free_raw - self.blocked_raw,
+            free_raw=self.free_raw,
             price_raw=price,
             price_source=source,
             entry=entry,
