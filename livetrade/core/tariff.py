@@ -6,8 +6,8 @@ circulars of 2024-09-27 and brokers' pages, for STT news of the budgets and brok
 pages. `# ?` marks what is not certain: NSE collects for its fund for investors (IPFT) 0.0001 %, of premiums 0.0005 %,
 since 2023-04-01; the rows from 2026-04-01 on are as brokers show them with it, those before as the circular has them
 without, and nobody says that NSE itself charges more since then. Rates are percents of turnover (for options: of the
-premium) and texts, so that nothing is rounded on its way here. The last known rate is taken to hold on: look here when a
-budget or a circular changes one.
+premium) and texts, so that nothing is rounded on its way here. The last known rate is taken to hold on: look here when
+a budget or a circular changes one.
 """
 
 from collections.abc import Sequence
