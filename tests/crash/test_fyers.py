@@ -8,11 +8,9 @@ from typing import ClassVar
 import pytest
 
 from tests.crash.fyers_venue import REFUSED, FyersExchange
-from tests.crash.test_crash import SYNCS, _seeds, campaign, strace
+from tests.crash.test_crash import SYNCS, campaign, seeds
 from tests.crash.trial import EXPECTED, Figures, Record, Trial
 from tests.support import soon
-
-__all__ = ["strace"]
 
 
 class FyersTrial(Trial):
@@ -42,7 +40,7 @@ def killed(trial: FyersTrial, kills: int) -> Figures:
         return trial.figures()
 
 
-@pytest.mark.parametrize("seed", [1, *_seeds(2, 8)])
+@pytest.mark.parametrize("seed", [1, *seeds(2, 8)])
 def test_killed(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
     kills = 25 if request.node.get_closest_marker("campaign") else 3
     record(request.node.name, killed(trial_of(tmp_path, seed), kills))
