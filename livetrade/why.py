@@ -166,7 +166,7 @@ _CAUSES = {
     Source.STRATEGY: "the strategy {strategy} asked for it",
     Source.FLATTEN: "what was held was to be closed (flatten, close_position)",
     Source.REST: "a request over REST asked for it",
-    Source.EXTERNAL: "the contract has expired, and was settled at the exchange's price",
+    Source.EXTERNAL: "it was settled by hand: the contract had expired, or the position was closed elsewhere",
     Source.STOP_LOSS: "a stop-loss was reached",
     Source.TAKE_PROFIT: "a take-profit was reached",
     Source.TRAILING_STOP: "a trailing stop was reached",

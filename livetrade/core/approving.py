@@ -3,12 +3,14 @@
 Asking changes nothing and emits nothing; the answer is `Approved` or `Denied`, and `Ordering` acts on it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
 from livetrade.core.kinds import OrderSide, PriceSource, Product
+from livetrade.core.ledger import Book
 from livetrade.core.limits import (
     Approved,
     Check,
@@ -134,6 +136,7 @@ class Approving(State):
             day=self.day,
             margined=self.margin is not None,
             parts=max(len(parts), 1),
+            gone_raw=self._gone(order.symbol, order.product, order.side),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
@@ -168,6 +171,22 @@ class Approving(State):
     def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
         """How much of what an order on this side would close was closed elsewhere."""
         return max(0, self._elsewhere.get((symbol, product), 0) * side.sign)
+
+    def was_closed_elsewhere(self, symbol: str) -> bool:
+        """Whether the books hold something of a symbol that the broker's own book is without."""
+        return bool(self._gone_parts(self.markets[symbol]))
+
+    def _gone_parts(self, market: Market) -> list[tuple[Book, int]]:
+        """What was closed elsewhere of a symbol, taken from one book after the other."""
+        parts = []
+        for product, side in itertools.product(Product, OrderSide):
+            left = self._gone(market.instrument.symbol, product, side)
+            for book in market.books:
+                part = min(left, book.closes(side)) if book.product is product else 0
+                if part:
+                    parts.append((book, part))
+                    left -= part
+        return parts
 
     def _left_at_broker(self, market: Market, product: Product, side: OrderSide) -> int:
         """What the broker's own book lets an order on this side close, over the books of all strategies."""

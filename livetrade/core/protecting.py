@@ -12,6 +12,7 @@ from livetrade.core.examining import Examining
 from livetrade.core.exits import reached, trailed, trigger, watched
 from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Product, Source, TimeInForce
 from livetrade.core.ledger import Book, BookKey
+from livetrade.core.limits import settle_it
 from livetrade.core.numbers import EXACT
 from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
@@ -226,8 +227,15 @@ class Protecting(Examining):
             self._alarm(
                 "position elsewhere",
                 f"{symbol} {product}: the broker holds {item.quantity(quantity_raw)}, the books {item.quantity(ours)}: "
-                f"something was closed elsewhere, and exits close no more than {left}",
+                f"something was closed elsewhere, and exits close no more than {left}; {settle_it(symbol)}",
             )
+
+    def _closed_here_too(self, book: Book, part_raw: int, side: OrderSide) -> None:
+        """What was closed elsewhere is no longer in the books either."""
+        key = (book.symbol, book.product)
+        now = self._elsewhere.pop(key) - side.sign * part_raw
+        if now:
+            self._elsewhere[key] = now
 
     def _is_gone(self, market: Market, book: Book) -> bool:
         """Whether nothing of a book is left at the broker, and nothing is on its way that could be why."""

@@ -136,6 +136,28 @@ def test_fills_that_the_broker_does_not_have_block_their_symbol(server: FyersSer
             assert engine.market_buy(SBIN, 1).result(10).success, "what was accepted is accepted after a restart too"
 
 
+def test_what_was_closed_elsewhere_is_told_with_the_way_out(server: FyersServer, tmp_path: Path) -> None:
+    """By the broker at 15:20, or in its app."""
+    journal, way_out = tmp_path / "day.journal", f"engine.settle('{SBIN}', price)"
+    with trading_day(server, journal) as engine:
+        engine.market_buy(SBIN, 10, stop_loss_price="545.00").result(10).raise_if_failed()
+        server.exchange.trade_elsewhere(SBIN, -10)
+        soon(lambda: engine.risk_orders()["status"].tolist() == ["CANCELED"])
+        assert any(way_out in alarm for alarm in engine.health()["alarms"])
+        for refused in (engine.market_sell(SBIN, 10), engine.close_position(SBIN), engine.flatten()):
+            assert way_out in refused.result(10).message
+        assert engine.broker_orders()["foreign"].tolist() == [False, True]
+        assert engine.settle(SBIN, "548.95").result(10).message == f"Settled {SBIN}"
+        assert engine.positions().empty
+        same_books(server, engine)
+        assert engine.audit().empty
+        engine.market_buy(SBIN, 5).result(10).raise_if_failed()
+        same_books(server, engine)
+    with trading_day(server, journal) as engine:
+        same_books(server, engine)
+        assert engine.flatten().result(10).success
+
+
 def test_flatten_closes_what_is_there(server: FyersServer, tmp_path: Path) -> None:
     with trading_day(server, tmp_path / "day.journal") as engine:
         for symbol in (SBIN, INFY):
