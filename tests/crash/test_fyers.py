@@ -42,7 +42,7 @@ def killed(trial: FyersTrial, kills: int) -> Figures:
 
 @pytest.mark.parametrize("seed", [1, *seeds(2, 8)])
 def test_killed(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
-    kills = 25 if request.node.get_closest_marker("campaign") else 3
+    kills = 25 if request.node.get_closest_marker("campaign") else 2
     record(request.node.name, killed(trial_of(tmp_path, seed), kills))
 
 
