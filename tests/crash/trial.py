@@ -310,7 +310,7 @@ def _hold(ack: Ack, order: dict[str, Any] | None, whose: str) -> None:
         kept = ("status", "filled", "value")
         assert [order[name] for name in kept] == [told[name] for name in kept], f"changed: {wrong}"
     if ack.what == "order" and told["success"]:
-        assert order["status"] not in ("SUBMITTED", "DENIED", "REJECTED", "UNKNOWN"), f"not confirmed: {wrong}"
+        assert order["status"] not in ("SUBMITTED", "DENIED", "REJECTED"), f"not confirmed: {wrong}"
         assert told["limit"] is not None or told["filled"] == told["quantity"], f"not done: {wrong}"
     if ack.what == "cancel" and told["success"]:
         assert order["status"] == "CANCELED", f"not canceled: {wrong}"
