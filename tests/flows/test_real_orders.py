@@ -13,6 +13,7 @@ import pytest
 
 import livetrade as lt
 from livetrade.testing import FyersServer
+from livetrade.testing.exchange import TRANSIT
 from tests.adapters.fyers.broker_kit import INFY, ITEMS, SBIN, broker_of, ours
 from tests.adapters.fyers.market import feed_of
 from tests.support import FREE, quietly_close, soon
@@ -113,6 +114,24 @@ def test_a_restart_finds_what_was_sent_and_never_answered(server: FyersServer, t
     with trading_day(server, journal) as engine:
         soon(lambda: engine.order("gone").status == "FILLED")
         assert engine.risk_orders()["status"].tolist() == ["ARMED"]
+        same_books(server, engine)
+
+
+@pytest.mark.parametrize("shown", [None, TRANSIT, 99])
+def test_a_restart_leaves_what_rests_as_it_is(server: FyersServer, tmp_path: Path, shown: int | None) -> None:
+    """Nothing has become of it. A status that says nothing of it is no reason to give it up."""
+    journal, exchange = tmp_path / "day.journal", server.exchange
+    with trading_day(server, journal) as engine:
+        engine.limit_buy(SBIN, 10, "540.00", client_order_id="rests").result(10).raise_if_failed()
+    exchange.show("rests", shown)
+    with trading_day(server, journal) as engine:
+        order = engine.order("rests")
+        assert (order.status, order.quantity, order.limit_price) == ("ACCEPTED", 10, Decimal("540.00"))
+        assert bool(engine.health()["alarms"]) is (shown is not None)
+        exchange.show("rests", None)
+        same_books(server, engine)
+        server.quote(SBIN, bid="539.95", ask="540.00", last="540.00")
+        soon(lambda: engine.position(SBIN).quantity == 10)
         same_books(server, engine)
 
 
