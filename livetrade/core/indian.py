@@ -32,8 +32,8 @@ class IndianEquityFees(FeeSchedule):
     (`instruments=`, or the symbol master) before they trade. The rates are the dated table of `livetrade.core.tariff`,
     taken for the fill's day in India; it is made of secondary sources, and marks what is less certain than the rest.
 
-    brokerage: "fyers" (its published plan), "zero", (flat, percent): the
-    lesser of the two for each executed order, either may be None; or a callable `(fill) -> Decimal` for each fill.
+    brokerage: "fyers" (its published plan), "zero", (flat, percent): the lesser of the two for each executed order,
+    either may be None; or a callable `(fill) -> Decimal` for each fill.
     dp: the depository's charge for one sale from delivery, such as "12.50" (Fyers; GST comes on top). It is due
     once for each share and day, which one fill cannot know: by default it is left out, and where it is given it is
     charged with the first fill of every CNC sell order, too often for who sells one share in several orders a day.
