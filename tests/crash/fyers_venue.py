@@ -16,7 +16,7 @@ from tests.crash.venue import Execution, Placed
 
 T = TypeVar("T")
 F = OrderFault
-TOKENS = ("10100000003045", "10100000001594", "10100000011536")
+TOKENS = ("10100000003045", "10100000001594", "101000000011536")
 PAUSE = 0.02
 """Seconds between two quotes."""
 REFUSED = "the exchange does not like it"
