@@ -129,7 +129,6 @@ def test_a_restart_leaves_what_rests_as_it_is(server: FyersServer, tmp_path: Pat
         assert (order.status, order.quantity, order.limit_price) == ("ACCEPTED", 10, Decimal("540.00"))
         assert bool(engine.health()["alarms"]) is (shown is not None)
         exchange.show("rests", None)
-        same_books(server, engine)
         server.quote(SBIN, bid="539.95", ask="540.00", last="540.00")
         soon(lambda: engine.position(SBIN).quantity == 10)
         same_books(server, engine)
