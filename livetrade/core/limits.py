@@ -315,7 +315,7 @@ def balance_denied(needed_raw: int, free_raw: int) -> str | None:
 
 def settle_it(symbol: str) -> str:
     """What a person does about a position that was closed elsewhere."""
-    return f"engine.settle({symbol!r}, price) closes it here too, at the price that it was closed at"
+    return f"engine.settle({symbol!r}, price) closes it here too, at the price that engine.broker_orders() shows"
 
 
 def instrument_denied(instrument: Instrument, known: Instrument) -> str | None:
