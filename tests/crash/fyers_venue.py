@@ -101,7 +101,7 @@ class FyersExchange:
             exchange.fail(fault, **terms)
         elif chance < 0.025:
             exchange.drop()
-        elif chance < 0.04:
+        elif chance < 0.028:
             exchange.parts(self._dice.choice((0, 1, 1, 2, 3)))
 
     def calm(self) -> None:

@@ -15,7 +15,7 @@ from tests.support import soon
 
 class FyersTrial(Trial):
     trader: ClassVar[Path] = Path(__file__).with_name("fyers_trader.py")
-    expected: ClassVar[set[str]] = {*EXPECTED, "order look-up", "order socket"}
+    expected: ClassVar[set[str]] = {*EXPECTED, "exit failed", "order look-up", "order socket"}
     never_came: ClassVar[tuple[str, ...]] = ("never got it", "never arrived", "before it was sent", REFUSED)
 
     @property

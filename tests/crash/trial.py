@@ -21,6 +21,7 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.kinds import ExitStatus, OrderStatus
 from livetrade.core.numbers import money
+from livetrade.core.protecting import MAX_RETRIES
 from livetrade.core.state import State
 from livetrade.core.values import FINAL, Fill, Order
 from livetrade.encoding import Decoder
@@ -382,7 +383,8 @@ def steps_of(path: Path) -> Iterator[Sequence[ev.Event]]:
 
 
 def check_exits(path: Path) -> None:
-    """An exit ends for a reason: its position has ended, another exit of it fired, or it was replaced."""
+    """An exit ends for a reason: its position has ended, another exit of it fired, it was replaced, or all that it sent
+    was turned down."""
     state = State()
     for events in steps_of(path):
         before = {key: book.quantity_raw for key, book in state.ledger.books.items()}
@@ -394,7 +396,9 @@ def check_exits(path: Path) -> None:
                 key = (risk.strategy, risk.symbol, risk.product)
                 now = state.ledger.books[key].quantity_raw
                 ended = not now or now * before.get(key, 0) < 0 or _went_through_zero(events, risk.symbol)
-                assert ended or (event.status is ExitStatus.CANCELED and _replaced(events, state, risk.risk_id)), risk
+                gave_up = event.status is ExitStatus.FAILED and risk.attempts == MAX_RETRIES
+                replaced = event.status is ExitStatus.CANCELED and _replaced(events, state, risk.risk_id)
+                assert ended or gave_up or replaced, risk
         for key, bracket in state.brackets.items():
             assert state.ledger.books[key].quantity_raw, f"{bracket} protects nothing"
 
