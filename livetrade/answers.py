@@ -9,6 +9,7 @@ from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.kinds import OrderStatus, OrderType, TimeInForce
 from livetrade.core.ledger import BookKey
+from livetrade.core.limits import settle_it
 from livetrade.core.numbers import money
 from livetrade.core.slices import together
 from livetrade.core.values import FINAL, Order
@@ -108,12 +109,15 @@ class Answers:
         return ids
 
     def _held(self, symbol: str | None, since_ns: int) -> str:
-        """What is held and was to be closed, apart from books where something was opened since."""
+        """What is held and was to be closed, apart from books where something was opened since; and what to do where an
+        order cannot close it."""
         later = takewhile(lambda order: order.created_ns > since_ns, reversed(self._account.orders.values()))
         opened = {order.book_key for order in later if order.opening_raw}
         books = [book for book in self._account.ledger.held() if symbol in (None, book.symbol)]
         held = [book for book in books if book.key not in opened]
-        return ", ".join(f"{book.instrument.quantity(book.quantity_raw)} {book.symbol}" for book in held)
+        told = ", ".join(f"{book.instrument.quantity(book.quantity_raw)} {book.symbol}" for book in held)
+        gone = filter(self._account.was_closed_elsewhere, dict.fromkeys(book.symbol for book in held))
+        return "; ".join([f"{told} held", *map(settle_it, gone)]) if held else ""
 
     def _still_to_close(self, command: ev.Command) -> list[BookKey]:
         if not isinstance(command, ev.ClosePosition | ev.Flatten):
@@ -294,7 +298,7 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     if failed is None:
         held = waiting.held()
         return OrderResult(
-            not held, f"Not closed: {held} held" if held else waiting.told or (_done(last) if last else ""), last
+            not held, f"Not closed: {held}" if held else waiting.told or (_done(last) if last else ""), last
         )
     message = f"{failed.reason or failed.status}{_part(failed)}"
     if failed.is_open and not waiting.settled(failed):

@@ -41,7 +41,8 @@ class BrokerBooks(ABC):
     def reconcile(self, accept: bool = False, *, exact: Exact = False) -> "pd.DataFrame":
         """What the broker filled under our ids, beside what the books hold: symbol, product, ours, broker, difference.
 
-        A difference blocks opening orders of its symbol. accept: go on with the differences as they are; they are kept
+        What others traded does not show here: a position that they closed is an alarm, and `settle` books it. A
+        difference blocks opening orders of its symbol. accept: go on with the differences as they are; they are kept
         in the journal, and block no more. The books stay as they are. Raises `BrokerError`, `EngineClosedError`.
         """
         return reconciled_frame(self.compared(accept), self._read(view_of), exact=exact)

@@ -20,6 +20,7 @@ from livetrade.core.account import Account
 from livetrade.core.approving import ASKED
 from livetrade.core.kinds import OrderStatus
 from livetrade.core.values import Order
+from livetrade.errors import BrokerError, FeedError
 from livetrade.ports import Broker, Statement
 from livetrade.reconciling import RECONCILE, Compared, blocks, compared
 
@@ -109,6 +110,8 @@ async def _statement(broker: Broker, orders: list[Order]) -> Statement:
     while True:
         try:
             return await broker.statement(orders)
+        except (BrokerError, FeedError) as error:
+            _log.warning("it is asked again what became of %d orders: %s", len(orders), error)
         except Exception:  # noqa: BLE001  a port's edge: the broker is asked until it answers
             _log.exception("the broker did not say what became of %d orders; it is asked again", len(orders))
         await asyncio.sleep(AGAIN)

@@ -462,11 +462,13 @@ class Surface(Reads):
         return self._send(ev.Flatten(0, optional_symbol(symbol)), f"flatten {symbol or 'everything'}")
 
     def settle(self, symbol: str, price: Number) -> OrderHandle:
-        """Closes an expired future or option, over all strategies, at the price that the exchange settled it at.
+        """Closes what no order can close, over all strategies, at the price that it was closed at: an expired future or
+        option, and what was closed elsewhere (by the broker's own square-off, in its app), which an alarm tells.
 
-        Nothing is sent, and there need be no market: it is you who says what happened. Of an option that price is its
-        intrinsic value, zero where it expired worthless. Its orders are canceled, its exits end, and no fee schedule is
-        asked: what was charged at expiry is a `transfer`. Refused before the expiry, and where nothing is held.
+        Nothing is sent, and there need be no market: it is you who says what happened. Of an option at expiry the price
+        is its intrinsic value, zero where it expired worthless. The symbol's orders are canceled, exits end with their
+        positions, and no fee schedule is asked: what was charged is a `transfer`. Of what was closed elsewhere so much
+        is closed as the broker's own book is without. Refused where nothing is held, and where neither has happened.
         """
         item = self._tradable(symbol)
         raw = 0 if not number(price, f"{symbol}: price") else item.price_raw(price)

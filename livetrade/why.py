@@ -149,8 +149,8 @@ class _Telling:
             if check.name not in _FROM_TICKS:
                 yield f"{check.name}: {check.asked}" + ("" if check.allowed is None else f", allowed {check.allowed}")
         if order.margin_raw:
-            free = account.ledger.free_raw - account.blocked_raw
-            yield f"balance: {money(order.margin_raw):,} and fees, {money(free):,} free"
+            lost = ", before what open futures had lost" if any(b.quantity_raw for b in account.ledger.futures) else ""
+            yield f"balance: {money(order.margin_raw):,} and fees, {money(account.free_raw):,} free{lost}"
         if not opening:
             yield "it only closes what is held, so no limit holds it back"
 
@@ -166,7 +166,7 @@ _CAUSES = {
     Source.STRATEGY: "the strategy {strategy} asked for it",
     Source.FLATTEN: "what was held was to be closed (flatten, close_position)",
     Source.REST: "a request over REST asked for it",
-    Source.EXTERNAL: "the contract has expired, and was settled at the exchange's price",
+    Source.EXTERNAL: "it was settled by hand: the contract had expired, or the position was closed elsewhere",
     Source.STOP_LOSS: "a stop-loss was reached",
     Source.TAKE_PROFIT: "a take-profit was reached",
     Source.TRAILING_STOP: "a trailing stop was reached",

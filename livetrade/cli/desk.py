@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from livetrade.desk.runtime import Running
 
 OPENING_CASH = "500000"
+FEED_URLS = ("socket_url", "data_url", "static_url")
+BROKER_URLS = ("api_url", "order_socket_url", "static_url")
+URLS = tuple(dict.fromkeys(FEED_URLS + BROKER_URLS))
 
 Name = Annotated[str | None, typer.Option(help="Which desk, where several run.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
@@ -50,6 +53,12 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 picks a free one.", min=0, max=65535)] = 5000,
     live: Annotated[bool, typer.Option("--live", help="Trade real money, at Fyers.")] = False,
+    fyers_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=URL", help=f"Another address of Fyers, such as a server's on loopback: {', '.join(URLS)}."
+        ),
+    ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Let every program of this machine in; only on paper, only on loopback.")
     ] = False,
@@ -81,6 +90,7 @@ def serve(
 
     if live and feed != "fyers":
         raise lt.DeskError("--live sends real orders to Fyers, at its prices: --feed fyers --symbols NSE:SBIN-EQ,...")
+    urls = _urls(fyers_url, feed)
     if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "1"):
         raise lt.DeskError("a desk is one process: several workers would be several accounts; unset WEB_CONCURRENCY")
     if param and strategy is None:
@@ -89,8 +99,9 @@ def serve(
     check_place(host, certfile=certfile, keyfile=keyfile, remote=remote, no_token=no_token, real=live)
     path = journal if journal is not None else default_journal(name)
     opening = cash if cash is not None or path.exists() or live else OPENING_CASH
-    broker = lt.FyersBroker(confirm="LIVE") if live else None
-    engine = lt.LiveTradingEngine(opening, feed=_feed(feed, _listed(symbols)), broker=broker, journal=path, name=name)
+    broker = lt.FyersBroker(confirm="LIVE", **_those(urls, BROKER_URLS)) if live else None
+    source = _feed(feed, _listed(symbols), _those(urls, FEED_URLS))
+    engine = lt.LiveTradingEngine(opening, feed=source, broker=broker, journal=path, name=name)
     engine.process = Process.DESK
     try:
         place = {"host": host, "port": port, "certfile": certfile, "keyfile": keyfile}
@@ -132,7 +143,21 @@ def _listed(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _feed(name: str, symbols: list[str]) -> Any:
+def _urls(given: list[str] | None, feed: str) -> dict[str, str]:
+    found = dict(each.partition("=")[::2] for each in given or ())
+    if found and feed != "fyers":
+        raise lt.DeskError("--fyers-url is for --feed fyers")
+    wrong = [each for each in given or () if each.partition("=")[0] not in URLS]
+    if wrong:
+        raise lt.DeskError(f"write --fyers-url NAME=URL, with one of {', '.join(URLS)}, not {wrong[0]}")
+    return found
+
+
+def _those(urls: dict[str, str], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: url for name, url in urls.items() if name in names}
+
+
+def _feed(name: str, symbols: list[str], urls: dict[str, Any]) -> Any:
     if name == "none":
         if symbols:
             raise lt.DeskError("symbols are for a feed: say --feed simulated, or post prices of what you like")
@@ -140,7 +165,7 @@ def _feed(name: str, symbols: list[str]) -> Any:
     if name == "simulated":
         return lt.SimulatedFeed(symbols or ["NSE:SBIN-EQ", "NSE:RELIANCE-EQ", "NSE:INFY-EQ"])
     if name == "fyers":
-        return lt.FyersFeed(symbols)
+        return lt.FyersFeed(symbols, **urls)
     known = {entry.name: entry for entry in entry_points(group="livetrade.feeds")}
     if name not in known:
         others = "".join(f", {other}" for other in known)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from heapq import heapify, heappop
 
 from livetrade.core import events as ev
-from livetrade.core.booking import Booking, not_settled
+from livetrade.core.booking import Booking
 from livetrade.core.fees import DEFAULT_FEES, described
 from livetrade.core.kinds import ExitStatus
 from livetrade.core.ledger import BookKey
@@ -301,7 +301,7 @@ class Account(Booking):
 
     def _on_settle(self, command: ev.Settle) -> None:
         market = self.markets.get(command.symbol)
-        reason = not_settled(command.symbol, market, self.day)
+        reason = self._not_settled(command, market)
         if market is None or reason:
             self._deny("settle", f"Nothing to settle: {reason}")
             return
@@ -316,7 +316,7 @@ class Account(Booking):
             names = ", ".join(market.working)
             self._deny("settle", f"Not settled: {names} may fill until it is canceled; settle again once it is gone")
         else:
-            self._close_expired(market, command.price_raw)
+            self._close_settled(market, command.price_raw)
 
     def _on_halt(self, command: ev.Halt) -> None:
         """Opening orders are refused and working ones canceled; what reduces works on, and exits stay armed."""
@@ -331,7 +331,7 @@ class Account(Booking):
             self._emit(ev.Resumed(self.ts))
 
     def _on_transfer(self, command: ev.Transfer) -> None:
-        free = self.ledger.free_raw - self.blocked_raw
+        free = self.free_raw
         if command.amount_raw < 0 and -command.amount_raw > free:
             self._deny("transfer", balance_denied(-command.amount_raw, free) or "")
         else:

@@ -3,12 +3,14 @@
 Asking changes nothing and emits nothing; the answer is `Approved` or `Denied`, and `Ordering` acts on it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
 from livetrade.core.kinds import OrderSide, PriceSource, Product
+from livetrade.core.ledger import Book
 from livetrade.core.limits import (
     Approved,
     Check,
@@ -85,7 +87,8 @@ class Approving(State):
         if isinstance(needed, Check):
             return Denied(order, needed.reason)
         margin, total = needed
-        short = balance_denied(total, self._free(instead_of))
+        freed = instead_of.blocked_raw if instead_of else 0
+        short = balance_denied(total, self.free_raw + freed)
         return Denied(order, short) if short else Approved(order, order.opening_raw, margin)
 
     def tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
@@ -95,14 +98,13 @@ class Approving(State):
         asked = [*self._early_checks(order, market), *checks(order, opening, self.limits, situation)]
         if opening:
             needed = self._needed(replaced(order, opening_raw=opening), parts)
-            asked.append(needed if isinstance(needed, Check) else balance_check(needed[1], self._free()))
+            asked.append(needed if isinstance(needed, Check) else balance_check(needed[1], self.free_raw))
         return opening, asked
 
     def _early_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """What is asked before any limit, also of an order that only closes."""
         yield from self._exit_checks(order, market)
-        book = self.ledger.books.get(order.book_key)
-        if self.is_asked and book is not None and book.closes(order.side):
+        if self.is_asked:
             yield Check("broker", None, None, self._asking)
 
     def _exit_checks(self, order: Order, market: Market) -> Iterator[Check]:
@@ -124,7 +126,7 @@ class Approving(State):
         same_side = sum(rival.working_raw for rival in self._rivals(order, market, instead_of))
         return Situation(
             halted=self.halted,
-            blocked=self._blocked(order.symbol) if self._blocks else None,
+            blocked=self._blocked(order.symbol),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -137,14 +139,12 @@ class Approving(State):
             day=self.day,
             margined=self.margin is not None,
             parts=max(len(parts), 1),
+            gone_raw=self._gone(order.symbol, order.product, order.side),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
     def _sent_last_second(self) -> int:
         return sum(ns > self.ts - SECOND_NS for ns in self.sent_ns)
-
-    def _blocked(self, symbol: str) -> str | None:
-        return next((why for (_, blocked), why in self._blocks.items() if blocked in ("", symbol)), None)
 
     @staticmethod
     def _rivals(order: Order, market: Market, instead_of: Order | None) -> list[Order]:
@@ -174,9 +174,30 @@ class Approving(State):
         """Why nothing may be closed either for now; empty while it may."""
         return self._blocks.get((ASKED, ""), "")
 
+    def _blocked(self, symbol: str) -> str | None:
+        """Why nothing of a symbol may be opened for now, whatever the broker is asked."""
+        others = (why for (by, of), why in self._blocks.items() if by != ASKED and of in ("", symbol))
+        return next(others, None)
+
     def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
         """How much of what an order on this side would close was closed elsewhere."""
         return max(0, self._elsewhere.get((symbol, product), 0) * side.sign)
+
+    def was_closed_elsewhere(self, symbol: str) -> bool:
+        """Whether the books hold something of a symbol that the broker's own book is without."""
+        return bool(self._gone_parts(self.markets[symbol]))
+
+    def _gone_parts(self, market: Market) -> list[tuple[Book, int]]:
+        """What was closed elsewhere of a symbol, taken from one book after the other."""
+        parts = []
+        for product, side in itertools.product(Product, OrderSide):
+            left = self._gone(market.instrument.symbol, product, side)
+            for book in market.books:
+                part = min(left, book.closes(side)) if book.product is product else 0
+                if part:
+                    parts.append((book, part))
+                    left -= part
+        return parts
 
     def _left_at_broker(self, market: Market, product: Product, side: OrderSide) -> int:
         """What the broker's own book lets an order on this side close, over the books of all strategies."""
@@ -206,10 +227,6 @@ class Approving(State):
         if isinstance(fees, str):
             return Check("charges", None, None, fees)
         return margin, margin + fees
-
-    def _free(self, instead_of: Order | None = None) -> int:
-        """Money that nothing holds or is promised to; `instead_of` is a working order that would be no more."""
-        return self.ledger.free_raw - self.blocked_raw + (instead_of.blocked_raw if instead_of else 0)
 
     def _margin_of(self, order: Order) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""

@@ -1,10 +1,11 @@
-"""What was executed becomes a fill with all its figures; what has expired is settled at the exchange's price."""
+"""What was executed becomes a fill with all its figures; what expired or was closed elsewhere is settled at a price
+that a person tells."""
 
 from typing import Any
 
 from livetrade.core import events as ev
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import InstrumentKind, OrderStatus, PriceSource, Source
+from livetrade.core.kinds import InstrumentKind, OrderSide, OrderStatus, PriceSource, Source
 from livetrade.core.ledger import Book
 from livetrade.core.protecting import Protecting
 from livetrade.core.records import replaced
@@ -93,19 +94,32 @@ class Booking(Protecting):
             )
         )
 
-    # ── expiry ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── what no order closes ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _close_expired(self, market: Market, price_raw: int) -> None:
-        """Closes every book at the exchange's price. No fee schedule is asked: what is charged at expiry is another
-        matter than what a fill is charged."""
-        for book in market.books:
-            if book.quantity_raw:
-                self._close_book(book, price_raw)
+    def _not_settled(self, command: ev.Settle, market: Market | None) -> str:
+        """Why nothing of a symbol is to be settled, or nothing."""
+        expired = not_expired(command.symbol, market, self.day)
+        if not expired or market is None or not self._gone_parts(market):
+            return expired
+        return "" if command.price_raw else f"{command.symbol} was not closed elsewhere at a price of 0"
 
-    def _close_book(self, book: Book, price_raw: int) -> None:
+    def _close_settled(self, market: Market, price_raw: int) -> None:
+        """Closes every book of what has expired, else what was closed elsewhere. No fee schedule is asked: what was
+        charged there is not what an order from here is charged."""
+        if not not_expired(market.instrument.symbol, market, self.day):
+            for book in market.books:
+                if book.quantity_raw:
+                    self._close_book(book, abs(book.quantity_raw), price_raw)
+            return
+        for book, part_raw in self._gone_parts(market):
+            self._closed_here_too(book, part_raw, OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY)
+            self._close_book(book, part_raw, price_raw)
+
+    def _close_book(self, book: Book, quantity_raw: int, price_raw: int) -> None:
         order = replaced(
             self._closing_order(book, Source.EXTERNAL, book.tag),
             client_order_id=self.new_id(self.ts),
+            quantity_raw=quantity_raw,
             status=OrderStatus.ACCEPTED,
             created_ns=self.ts,
             updated_ns=self.ts,
@@ -129,8 +143,8 @@ class Booking(Protecting):
                 )
 
 
-def not_settled(symbol: str, market: Market | None, day: str) -> str:
-    """Why a symbol is not to be settled on a day, or nothing."""
+def not_expired(symbol: str, market: Market | None, day: str) -> str:
+    """Why a symbol is not to be settled at its expiry on a day, or nothing."""
     if market is None:
         return f"nothing was ever held of {symbol}"
     item: Instrument = market.instrument

@@ -91,7 +91,8 @@ class Flatten:
 
 @record
 class Settle:
-    """Closes every book of an expired derivative at the exchange's price, which may be zero, without a market."""
+    """Closes what no order can close, at a price that a person tells: every book of an expired derivative (the price
+    may be zero), else what was closed elsewhere."""
 
     ts: int
     symbol: str
@@ -391,7 +392,8 @@ class OrderDenied:
 
 @record
 class Settling:
-    """An order that is never sent: the exchange itself closes an expired position. Its fill follows."""
+    """An order that is never sent: the exchange itself closes an expired position, or somebody has closed it elsewhere.
+    Its fill follows."""
 
     ts: int
     order: Order

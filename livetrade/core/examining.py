@@ -34,7 +34,7 @@ class Examined:
     needed_raw: int
     """The margin and the fees that are reckoned with before it is sent: what has to be free."""
     free_raw: int
-    """Money that backs nothing yet."""
+    """Money that may be spent."""
     price_raw: int
     price_source: PriceSource
     entry: Charges | None
@@ -86,7 +86,7 @@ class Examining(Ordering):
             opening_raw=opening,
             margin_raw=margin,
             needed_raw=total,
-            free_raw=self._free(),
+            free_raw=self.free_raw,
             price_raw=price,
             price_source=source,
             entry=entry,

@@ -32,16 +32,17 @@ class IndianEquityFees(FeeSchedule):
     (`instruments=`, or the symbol master) before they trade. The rates are the dated table of `livetrade.core.tariff`,
     taken for the fill's day in India; it is made of secondary sources, and marks what is less certain than the rest.
 
-    brokerage: "fyers" (its published plan, of which the delivery rate is unconfirmed), "zero", (flat, percent): the
-    lesser of the two for each executed order, either may be None; or a callable `(fill) -> Decimal` for each fill.
-    dp: the depository's charge for one sale from delivery, such as "12.50" (unconfirmed; GST comes on top). It is due
+    brokerage: "fyers" (its published plan), "zero", (flat, percent): the lesser of the two for each executed order,
+    either may be None; or a callable `(fill) -> Decimal` for each fill.
+    dp: the depository's charge for one sale from delivery, such as "12.50" (Fyers; GST comes on top). It is due
     once for each share and day, which one fill cannot know: by default it is left out, and where it is given it is
     charged with the first fill of every CNC sell order, too often for who sells one share in several orders a day.
 
     Each charge is rounded half-even to the paisa, on what its order has filled so far: an order in parts costs what it
     costs in one. A contract note rounds STT and stamp duty of the whole day to the rupee, and takes shares that were
     bought and sold on one day for intraday whatever their product; one fill cannot know either. Not in it: charges on
-    exercise and delivery of derivatives, and the lower STT of some exchange-traded funds.
+    exercise and delivery of derivatives, what a broker takes for clearing them (Fyers names 0.0005 % of futures and
+    0.009 % of premiums), and the lower STT of some exchange-traded funds.
 
     Raises `OrderError` for a wrong brokerage; called, for a fill on a day before the table begins, of another exchange
     or of another kind.

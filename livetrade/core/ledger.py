@@ -8,9 +8,10 @@ is left. A fill that crosses zero closes first, then opens. At every event, to t
 
 where unrealized = market value - cost, so what is checked is cash + cost == money put in + realized - fees.
 
-A future is not paid for: its gains and losses alone move cash, once they are realized. Nothing was paid, so its cost
-does not count here, and what it adds to the market value is its gain so far. In an account that was opened before this
-was so (`AccountOpened.futures`) it is paid for as a share is.
+A future is not paid for: its gains and losses alone move cash, once they are realized or settled. Nothing was paid, so
+its cost does not count here, and what it adds to the market value is its gain so far. What it has lost on paper is not
+free meanwhile (`State.free_raw`). In an account that was opened before this was so (`AccountOpened.futures`) it is paid
+for as a share is.
 """
 
 from collections.abc import Iterator
@@ -118,6 +119,7 @@ class Ledger:
         self.cost_raw = 0
         self.margin_raw = 0
         self.books: dict[BookKey, Book] = {}
+        self.futures: list[Book] = []  # those of `books` that are not paid for
 
     def book(self, strategy: str, instrument: Instrument, product: Product) -> Book:
         """The book, made empty when there is none yet."""
@@ -126,6 +128,8 @@ class Ledger:
         if book is None:
             paid_for = self.pays_for_futures or instrument.kind is not InstrumentKind.FUTURE
             book = self.books[key] = Book(strategy, instrument, product, paid_for=paid_for)
+            if not paid_for:
+                self.futures.append(book)
         return book
 
     def held(self) -> Iterator[Book]:
@@ -134,8 +138,8 @@ class Ledger:
 
     @property
     def free_raw(self) -> int:
-        """Cash that backs nothing: for positions paid in full this is cash, less what the shorts brought in and as much
-        again that backs them."""
+        """Cash that backs no position: for positions paid in full this is cash, less what the shorts brought in and as
+        much again that backs them."""
         return self.cash_raw + self.cost_raw - self.margin_raw
 
     def move_cash(self, amount_raw: int) -> None:

@@ -116,6 +116,8 @@ class Situation:
     """Whether a margin rule says what backs a position."""
     tick_age: float | None = None
     """Seconds since the quote came; None while there is none."""
+    gone_raw: int = 0
+    """How much of what it would close was closed elsewhere."""
 
 
 @record
@@ -199,6 +201,11 @@ def _standing_checks(order: Order, limits: Limits, now: Situation) -> Iterator[C
 
 def _short_denied(order: Order, limits: Limits, now: Situation) -> str:
     item = order.instrument
+    if not limits.allow_short and now.gone_raw:
+        return (
+            f"No position to sell: {order.quantity} {item.symbol} asked, {item.quantity(now.closable_raw)} can be sold "
+            f"and {item.quantity(now.gone_raw)} was closed elsewhere: {settle_it(item.symbol)}"
+        )
     if not limits.allow_short:
         held = f"{item.quantity(now.closable_raw)} {item.symbol} can be sold" if now.closable_raw else "nothing is held"
         return (
@@ -317,6 +324,11 @@ def balance_denied(needed_raw: int, free_raw: int) -> str | None:
     if needed_raw > free_raw:
         return f"Insufficient balance: {money(needed_raw):,} needed, {money(free_raw):,} free"
     return None
+
+
+def settle_it(symbol: str) -> str:
+    """What a person does about a position that was closed elsewhere."""
+    return f"engine.settle({symbol!r}, price) closes it here too, at the price that engine.broker_orders() shows"
 
 
 def instrument_denied(instrument: Instrument, known: Instrument) -> str | None:

@@ -3,13 +3,16 @@
 What fires, what closes and what is tried again becomes an order of `Ordering`, as a user's does.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import takewhile
 
 from livetrade.core import events as ev
 from livetrade.core.examining import Examining
 from livetrade.core.exits import reached, trailed, trigger, watched
 from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Product, Source, TimeInForce
 from livetrade.core.ledger import Book, BookKey
+from livetrade.core.limits import settle_it
 from livetrade.core.numbers import EXACT
 from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
@@ -92,8 +95,13 @@ class Protecting(Examining):
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, self._end_of(risk)))
 
     def _end_of(self, risk: RiskOrder) -> ExitStatus:
-        order = self.orders.get(risk.order_id or "")
-        return ExitStatus.FILLED if order is not None and order.filled_raw else ExitStatus.CANCELED
+        """FILLED where any of its orders has filled: it may have sent slices, and what was left of them again."""
+        closed = risk.fired_ns and any(o.risk_id == risk.risk_id and o.filled_raw for o in self._since(risk.fired_ns))
+        return ExitStatus.FILLED if closed else ExitStatus.CANCELED
+
+    def _since(self, ts: int) -> Iterator[Order]:
+        """The orders from a time on, the newest first: an account may have had very many before."""
+        return takewhile(lambda order: order.created_ns >= ts, reversed(self.orders.values()))
 
     # ── checking and firing ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,8 +226,15 @@ class Protecting(Examining):
             self._alarm(
                 "position elsewhere",
                 f"{symbol} {product}: the broker holds {item.quantity(quantity_raw)}, the books {item.quantity(ours)}: "
-                f"something was closed elsewhere, and exits close no more than {left}",
+                f"something was closed elsewhere, and exits close no more than {left}; {settle_it(symbol)}",
             )
+
+    def _closed_here_too(self, book: Book, part_raw: int, side: OrderSide) -> None:
+        """What was closed elsewhere is no longer in the books either."""
+        key = (book.symbol, book.product)
+        now = self._elsewhere.pop(key) - side.sign * part_raw
+        if now:
+            self._elsewhere[key] = now
 
     def _is_gone(self, market: Market, book: Book) -> bool:
         """Whether nothing of a book is left at the broker, and nothing is on its way that could be why."""

@@ -144,6 +144,13 @@ class State:
         return self.market_value_raw - self.ledger.cost_raw
 
     @property
+    def free_raw(self) -> int:
+        """Money that may be spent: it backs no position and no working order, and no open future has lost it. A loss
+        counts before it is realized and a gain does not, so what is free pays for closing everything at the marks."""
+        lost = sum(min(0, book.market_value_raw(self.markets[book.symbol].mark_raw)) for book in self.ledger.futures)
+        return self.ledger.free_raw + lost - self.blocked_raw
+
+    @property
     def portfolio_value_raw(self) -> int:
         return self.ledger.cash_raw + self.market_value_raw
 

@@ -1,10 +1,13 @@
 """What Indian exchanges, the state and brokers charge, as dated data: each rate holds from its first day on, until a
 later one of the same charge.
 
-Collected from secondary sources (brokers' pages, summaries of circulars), none of them confirmed with an exchange;
-those marked `# ?` rest on one source, or on none but common use. That NSE charges more from 2026-04-01 on rests on such
-a summary too. Rates are percents of turnover (for options: of the premium) and texts, so that nothing is rounded on its
-way here. The last known rate is taken to hold on: look here when a budget or a circular changes one.
+Collected from secondary sources, of which at least two agree on each rate: for the exchanges' own charges news of their
+circulars of 2024-09-27 and brokers' pages, for STT news of the budgets and brokers' pages, for the brokerage Fyers' own
+pages. `# ?` marks what is not certain: NSE collects for its fund for investors (IPFT) 0.0001 %, of premiums 0.0005 %,
+since 2023-04-01; the rows from 2026-04-01 on are as brokers show them with it, those before as the circular has them
+without, and nobody says that NSE itself charges more since then. Rates are percents of turnover (for options: of the
+premium) and texts, so that nothing is rounded on its way here. The last known rate is taken to hold on: look here when
+a budget or a circular changes one.
 """
 
 from collections.abc import Sequence
@@ -36,17 +39,17 @@ RATES: tuple[tuple[str, str, str, Segment, str, str], ...] = (
     ("2024-10-01", "stt",         "",       O,       "0",       "0.1"),
     ("2026-04-01", "stt",         "",       O,       "0",       "0.15"),
     ("2024-10-01", "transaction", "NSE",    D,       "0.00297", "0.00297"),
-    ("2026-04-01", "transaction", "NSE",    D,       "0.00307", "0.00307"),
+    ("2026-04-01", "transaction", "NSE",    D,       "0.00307", "0.00307"),  # ? only the day
     ("2024-10-01", "transaction", "NSE",    I,       "0.00297", "0.00297"),
-    ("2026-04-01", "transaction", "NSE",    I,       "0.00307", "0.00307"),
-    ("2024-10-01", "transaction", "NSE",    F,       "0.00173", "0.00173"),  # ?
-    ("2026-04-01", "transaction", "NSE",    F,       "0.00183", "0.00183"),
-    ("2024-10-01", "transaction", "NSE",    O,       "0.03503", "0.03503"),  # ?
-    ("2026-04-01", "transaction", "NSE",    O,       "0.03553", "0.03553"),
-    ("2024-10-01", "transaction", "BSE",    D,       "0.00375", "0.00375"),  # ? groups A and B; others pay more
-    ("2024-10-01", "transaction", "BSE",    I,       "0.00375", "0.00375"),  # ?
-    ("2024-10-01", "transaction", "BSE",    F,       "0",       "0"),        # ?
-    ("2024-10-01", "transaction", "BSE",    O,       "0.0325",  "0.0325"),   # ? index options
+    ("2026-04-01", "transaction", "NSE",    I,       "0.00307", "0.00307"),  # ? only the day
+    ("2024-10-01", "transaction", "NSE",    F,       "0.00173", "0.00173"),
+    ("2026-04-01", "transaction", "NSE",    F,       "0.00183", "0.00183"),  # ? only the day
+    ("2024-10-01", "transaction", "NSE",    O,       "0.03503", "0.03503"),
+    ("2026-04-01", "transaction", "NSE",    O,       "0.03553", "0.03553"),  # ? only the day
+    ("2024-10-01", "transaction", "BSE",    D,       "0.00375", "0.00375"),  # groups A and B; others pay more
+    ("2024-10-01", "transaction", "BSE",    I,       "0.00375", "0.00375"),
+    ("2024-10-01", "transaction", "BSE",    F,       "0",       "0"),
+    ("2024-10-01", "transaction", "BSE",    O,       "0.0325",  "0.0325"),   # Sensex and Bankex; others 0.005
     ("2024-10-01", "sebi",        "",       D,       "0.0001",  "0.0001"),   # 10 INR per crore
     ("2024-10-01", "sebi",        "",       I,       "0.0001",  "0.0001"),
     ("2024-10-01", "sebi",        "",       F,       "0.0001",  "0.0001"),
@@ -63,9 +66,9 @@ GST: tuple[tuple[str, str], ...] = (("2024-10-01", "18"),)
 BROKERAGES: dict[str, tuple[tuple[str, Segment, str, str | None], ...]] = {
     # for each executed order: at most so many INR, and so many percent of its value where that is less
     "fyers": (
-        ("2024-10-01", D, "20", "0.3"),  # ?
+        ("2024-10-01", D, "20", "0.3"),
         ("2024-10-01", I, "20", "0.03"),
-        ("2024-10-01", F, "20", None),
+        ("2024-10-01", F, "20", "0.03"),
         ("2024-10-01", O, "20", None),
     ),
     "zero": tuple(("2024-10-01", segment, "0", None) for segment in Segment),

@@ -42,7 +42,7 @@ class FyersServer:
                 server.fail("reset")      # and see what your code makes of it
 
     symbols: what it lists, with their Fyers tokens (exchange and segment, expiry as YYMMDD or 000000, exchange token),
-    such as `{"NSE:TCS-EQ": "10100000011536"}`; by default some shares, indices, a future, an option, a currency and a
+    such as `{"NSE:TCS-EQ": "101000000011536"}`; by default some shares, indices, a future, an option, a currency and a
     commodity. Each has a last price from the beginning. ack_every: how many data frames a client has to acknowledge
     together. trimmed: updates leave out what is unchanged at their end, instead of spelling it out as unchanged.
 

@@ -59,8 +59,8 @@ async def serve(answer: Callable[[Request], Response]) -> asyncio.Server:
                 return
             writer.write(_bytes(response))
             await writer.drain()
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asked has gone, or talks something else
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # whoever asked has gone, or talks something else; or the server ends, and 3.11 would log that
         finally:
             writer.close()
 

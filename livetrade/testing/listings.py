@@ -45,9 +45,9 @@ class Listing:
     """One symbol. `raw`: its figures as they travel, by the names in `wire.FIELDS`."""
 
     def __init__(self, symbol: str, fytoken: str) -> None:
-        if fytoken[:4] not in SEGMENTS or not fytoken[4:].isdigit() or len(fytoken) < 11:
-            raise ValueError(f"{symbol}: a Fyers token looks like '10100000003045', not {fytoken!r}")
         self.symbol, self.fytoken = symbol, fytoken
+        if fytoken[:4] not in SEGMENTS or not fytoken[4:].isdigit() or len(fytoken) < 11 or not self._has_a_day():
+            raise ValueError(f"{symbol}: a Fyers token looks like '10100000003045', not {fytoken!r}")
         self.segment, self.file = SEGMENTS[fytoken[:4]]
         self.precision = 2  # prices are in hundredths everywhere, of a hundredth in a currency
         self.multiplier = 100 if fytoken[2:4] == "12" else 1
@@ -172,6 +172,13 @@ class Listing:
     def expiry(self) -> date | None:
         digits = self.fytoken[4:10]
         return datetime.strptime(digits, "%y%m%d").replace(tzinfo=UTC).date() if digits != "000000" else None
+
+    def _has_a_day(self) -> bool:
+        try:
+            _ = self.expiry
+        except ValueError:
+            return False
+        return True
 
     def _kind(self, option: str) -> str:
         if self.symbol.endswith("-INDEX"):

@@ -89,7 +89,8 @@ class OrderCalls:
             order = exchange.modify(body)
             return _ok(1102, "Successfully modified order", order.id)
         order_of_race = exchange.orders.get(str(body.get("id")))
-        if fault is not None and fault.fault is OrderFault.RACE and order_of_race is not None:
+        races = fault is not None and fault.fault is OrderFault.RACE
+        if races and order_of_race is not None and order_of_race.is_open:
             exchange.execute(order_of_race, order_of_race.left, order_of_race.limit)
         order = exchange.cancel(body)
         return _ok(1103, "Successfully cancelled order", order.id)

@@ -133,6 +133,10 @@ class OrderSide:
         """Rejects an order that was taken, in these words."""
         self._look(lambda: self._exchange.end(self._find(order), REJECTED, message))
 
+    def show(self, order: str, status: int | None) -> None:
+        """The books give an order, named by its tag or its id, this status; None: its own again."""
+        self._look(lambda: setattr(self._find(order), "shown_status", status))
+
     def trade_elsewhere(self, symbol: str, quantity: int, product: str = "INTRADAY") -> None:
         """The account's owner buys (negative: sells) so much with the telephone."""
         self._look(lambda: self._exchange.trade_at_touch(symbol, quantity, product))

@@ -6,9 +6,10 @@ import pytest
 
 from livetrade.core import events as ev
 from livetrade.core.approving import ASKED
-from livetrade.core.kinds import ExitKind, ExitStatus, OrderStatus, Product
+from livetrade.core.kinds import ExitKind, ExitStatus, OrderSide, OrderStatus, OrderType, Product
+from livetrade.core.limits import Limits
 from livetrade.core.values import ExitTerm
-from tests.core.kit import INFY, SBIN, Desk, kinds
+from tests.core.kit import INFY, SBIN, Desk, dec, denials, kinds
 
 STOP = ExitTerm(ExitKind.STOP_LOSS, price_raw=54_500)
 
@@ -102,6 +103,66 @@ def test_flatten_closes_no_more_than_the_broker_holds(desk: Desk) -> None:
     assert sent(desk.close(SBIN.symbol)) == [30]
 
 
+# ── what was closed elsewhere is settled ─────────────────────────────────────────────────────────────────────────────
+
+
+def settle(desk: Desk, price: object) -> list[str]:
+    raw = SBIN.price_raw(price) if price else 0
+    return denials(desk.handle(ev.Settle(desk.ts, SBIN.symbol, raw)))
+
+
+def test_what_was_closed_elsewhere_is_settled_at_the_price_that_it_had_there(desk: Desk) -> None:
+    desk.bought(100, "549.10", exits=[STOP])
+    (alarm,) = [event for event in told(desk, 30) if isinstance(event, ev.Alarm)]
+    assert "; engine.settle('NSE:SBIN-EQ', price) closes it here too" in alarm.message
+    refused = desk.sell(50).reason
+    assert refused.startswith("No position to sell: 50 NSE:SBIN-EQ asked, 30 can be sold and 70 was closed elsewhere: ")
+    assert settle(desk, "550.00") == []
+    fill = desk.fills()[-1]
+    assert (fill.quantity_raw, str(fill.price), fill.source) == (70, "550.00", "EXTERNAL")
+    assert (desk.position, desk.risk().status) == (30, ExitStatus.ARMED)
+    assert desk.cash == 500_000 - 100 * Decimal("549.10") + 70 * 550
+    assert not told(desk, 30), "the books agree"
+    assert sent(desk.quote("545.00", "545.10")) == [30]
+    assert settle(desk, "550.00") == [
+        "Nothing to settle: NSE:SBIN-EQ is of kind EQUITY; only futures and options expire"
+    ]
+
+
+def test_it_is_settled_over_the_books_of_its_product(desk: Desk) -> None:
+    desk.bought(40, "549.10")
+    desk.bought(60, "549.10", strategy="ema")
+    desk.bought(10, "549.10", product=Product.CNC)
+    told(desk, 0)
+    assert settle(desk, "550.00") == []
+    assert desk.position == 10
+    assert not desk.account.was_closed_elsewhere(SBIN.symbol)
+
+
+def test_a_short_position_is_settled_too(desk: Desk) -> None:
+    desk.account.limits = Limits(allow_short=True)
+    short = desk.sell(100)
+    desk.execute(short, 100, "549.00")
+    told(desk, 20)  # whoever bought it back bought too much
+    assert settle(desk, "548.00") == []
+    assert (desk.position, dec(desk.account.ledger.realized_raw)) == (0, 100)
+    assert not told(desk, 20), "the rest is none of ours"
+
+
+def test_it_is_not_settled_at_nothing_nor_where_an_order_may_still_fill(desk: Desk) -> None:
+    desk.bought(100, "549.10")
+    resting = desk.buy(10, limit="540.00")
+    desk.accept(resting)
+    told(desk, 0)
+    assert settle(desk, 0) == ["Nothing to settle: NSE:SBIN-EQ was not closed elsewhere at a price of 0"]
+    assert settle(desk, "550.00") == [
+        f"Not settled: {resting.client_order_id} may fill until it is canceled; settle again once it is gone"
+    ]
+    desk.canceled(resting)
+    assert settle(desk, "550.00") == []
+    assert desk.position == 0
+
+
 # ── while it is asked ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -114,6 +175,18 @@ def test_while_the_broker_is_asked_nothing_is_closed_and_then_it_is(desk: Desk) 
     assert kinds(desk.close(SBIN.symbol)) == ["ClosePending"]
     told(desk, 70)
     assert sent(desk.handle(ev.BlockOpening(desk.ts, ASKED))) == [70]
+
+
+@pytest.mark.parametrize("side", list(OrderSide))
+def test_while_the_broker_is_asked_a_preview_says_so_once(desk: Desk, side: OrderSide) -> None:
+    desk.bought(100, "549.10")
+    desk.handle(ev.BlockOpening(desk.ts, ASKED, "Connection lost: asked"))
+    desk.handle(ev.BlockOpening(desk.ts, "order socket", "Connection lost: the order socket"))
+    command = ev.SubmitOrder(desk.ts, "", SBIN, side, OrderType.MARKET, 10)
+    seen = desk.account.examine(command, desk.ts)
+    assert seen.reason == "Connection lost: asked"
+    refusals = [(check.name, check.reason) for check in seen.checks if check.reason.startswith("Connection")]
+    assert refusals == [("broker", "Connection lost: asked"), ("blocked", "Connection lost: the order socket")]
 
 
 # ── an end before its fills ──────────────────────────────────────────────────────────────────────────────────────────

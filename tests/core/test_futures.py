@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livetrade import encoding
 from livetrade.core import events as ev
@@ -15,7 +17,7 @@ from livetrade.core.limits import Limits
 from livetrade.core.margin import RateMargin, margin_of
 from livetrade.core.values import Order
 from livetrade.errors import OrderError
-from tests.core.kit import SBIN, Desk, alarms, an_order, dec, denials, kinds, same_state, stop
+from tests.core.kit import GOLD, SBIN, Desk, alarms, an_order, dec, denials, kinds, same_state, stop
 
 DAY = date(2026, 3, 2)  # the desk's
 FUT = Instrument("NSE:NIFTY26MARFUT", kind="FUTURE", tick_size="0.05", lot_size=75, expiry=DAY)
@@ -46,8 +48,8 @@ def test_a_rate_backs_a_future() -> None:
     order = at.buy(150, item=FUT)
     assert dec(order.margin_raw) == Decimal("0.15") * 150 * 25000
     assert dec(at.account.ledger.free_raw) == 1_000_000 - Decimal(562500)
-    denied = at.buy(150, item=FUT)
-    assert denied.reason == "Insufficient balance: 562,500.00 needed, 437,500.00 free"
+    denied = at.buy(150, item=FUT)  # half the spread is lost on paper
+    assert denied.reason == "Insufficient balance: 562,500.00 needed, 437,496.25 free"
 
 
 def test_without_a_rule_it_is_paid_in_full_and_never_sold_short() -> None:
@@ -118,6 +120,42 @@ def test_only_what_a_future_gains_or_loses_moves_cash(side: OrderSide) -> None:
     worse = Decimal("0.05") * 75 if side is OrderSide.BUY else 0
     assert at.cash == 1_000_000 - 40 + gained - worse
     assert at.account.market_value_raw == at.account.ledger.cost_raw == 0
+
+
+def test_what_a_future_has_lost_on_paper_is_not_free() -> None:
+    at = desk()
+    at.buy(75, item=FUT)
+    at.quote(bid="25999.95", ask="26000", last="26000", item=FUT)
+    assert dec(at.account.free_raw) == 718_750, "a gain is there to be spent once it is realized"
+    at.quote(bid="23999.95", ask="24000", last="24000", item=FUT)
+    assert dec(at.account.free_raw) == 718_750 - 75_000
+    assert at.cash == 1_000_000
+    assert at.buy(150, item=FUT).status == "FILLED"
+    assert at.buy(150, item=FUT).reason == "Insufficient balance: 540,000.00 needed, 103,750.00 free"
+    assert denials(at.transfer("-103750.01")) == ["Insufficient balance: 103,750.01 needed, 103,750.00 free"]
+    seen = at.account.examine(ev.SubmitOrder(at.ts, "", FUT, OrderSide.BUY, OrderType.MARKET, 75), at.ts)
+    assert dec(seen.free_raw) == 103_750
+
+
+FUTURES = (FUT, GOLD)
+PRICES = st.integers(1, 60)
+STEPS = st.tuples(st.sampled_from(FUTURES), st.sampled_from(OrderSide), st.integers(1, 40), PRICES)
+
+
+@given(st.lists(STEPS, max_size=12))
+def test_what_is_free_can_be_spent_and_all_the_same_everything_closed(steps: list[tuple[Any, ...]]) -> None:
+    """At the marks, whatever was gained and lost on the way there."""
+    at = Desk(cash=30_000, margin=FIFTEEN, limits=SHORTS)
+    for item, side, lots, price in steps:
+        at.quote(last=price * 10, item=item)
+        before = at.account.free_raw
+        order = at.submit(side, lots * int(item.lot_size), item=item)
+        assert at.account.free_raw >= (0 if order.filled_raw and order.opening_raw else before)
+    if at.account.free_raw >= 0:
+        at.transfer(-dec(at.account.free_raw))
+        at.handle(ev.Flatten(at.ts))
+        assert at.account.is_flat()
+        assert at.cash >= 0
 
 
 def test_an_account_from_before_pays_for_futures_as_it_did() -> None:

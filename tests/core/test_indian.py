@@ -79,6 +79,7 @@ def test_a_future_on_both_sides_of_a_change() -> None:
         "brokerage": "20.00", "transaction": "32.44", "sebi": "1.88", "stamp_duty": "37.50", "gst": "9.78",
     }  # fmt: skip
     assert costs(schedule, SELL, 75, "25000", OLD, NIFTY)["stt"] == "375.00"
+    assert costs(schedule, BUY, 1, "25000", NEW, NIFTY)["brokerage"] == "7.50"
     assert costs(schedule, SELL, 75, "25000", NEW, NIFTY) == {
         "brokerage": "20.00", "stt": "937.50", "transaction": "34.31", "sebi": "1.88", "gst": "10.11",
     }  # fmt: skip

@@ -178,6 +178,22 @@ def test_an_exit_whose_slices_are_all_turned_down_has_tried_once() -> None:
         at.wake(after=1.5)
 
 
+def test_an_exit_has_filled_where_any_of_its_slices_has() -> None:
+    """Its last one was turned down, and a person closed the rest before it was sent again."""
+    at = desk(live=True)
+    for order in send(at, 4500, sliced=True, exits=(stop("95", item=FROZEN),)):
+        at.execute(order, order.quantity_raw, "100", order.client_order_id)
+    at.quote(bid="94.95", ask="95", item=FROZEN)
+    first, second, last = at.exit_orders()
+    at.reject(last)
+    for order in (second, first):
+        at.execute(order, order.quantity_raw, "94.95", order.client_order_id)
+    assert at.held(FROZEN.symbol) == 900
+    (by_hand,) = send(at, 900, OrderSide.SELL, order_id="S")
+    at.execute(by_hand, 900, "94.95", "S")
+    assert at.risk().status is ExitStatus.FILLED
+
+
 def test_canceling_the_parent_cancels_what_still_works() -> None:
     at = desk(live=True)
     first, *others = send(at, 4500, sliced=True, kind="LIMIT", limit_raw=FROZEN.price_raw(90))

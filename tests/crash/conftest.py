@@ -3,8 +3,14 @@
 import pytest
 
 from tests.crash.trial import Figures, Record
+from tests.needs import require_strace
 
 _FIGURES = pytest.StashKey[list[tuple[str, Figures]]]()
+
+
+@pytest.fixture
+def strace() -> None:
+    require_strace()
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ import pytest
 
 from tests.crash.trial import Figures, Record, Trial
 from tests.crash.venue import Exchange
-from tests.needs import require_strace
 
 campaign = pytest.mark.campaign
 SYNCS = "fsync,fdatasync"
 
 
-def _seeds(first: int, count: int) -> list[object]:
+def seeds(first: int, count: int) -> list[object]:
     return [pytest.param(seed, marks=campaign) for seed in range(first, first + count)]
 
 
@@ -32,24 +31,19 @@ def killed(trial: Trial, kills: int) -> Figures:
         return trial.figures()
 
 
-@pytest.mark.parametrize("seed", [1, *_seeds(2, 8)])
+@pytest.mark.parametrize("seed", [1, *seeds(2, 8)])
 def test_killed(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
     kills = 25 if request.node.get_closest_marker("campaign") else 8
     record(request.node.name, killed(Trial(tmp_path, seed, Exchange(seed)), kills))
 
 
-@pytest.mark.parametrize("seed", [1, *_seeds(2, 6)])
+@pytest.mark.parametrize("seed", [1, *seeds(2, 6)])
 def test_killed_on_paper(seed: int, tmp_path: Path, record: Record, request: pytest.FixtureRequest) -> None:
     kills = 25 if request.node.get_closest_marker("campaign") else 4
     record(request.node.name, killed(Trial(tmp_path, seed), kills))
 
 
 # ── at a system call ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture
-def strace() -> None:
-    require_strace()
 
 
 def killed_at(calls: str, number: int, folder: Path, record: Record) -> None:

@@ -44,7 +44,12 @@ AT_ONCE = 6
 """Commands that wait for their answers at the same time."""
 AGAIN = AT_ONCE
 """How many numbers below and above the last known one are sent again."""
-_ON_THEIR_WAY = (OrderStatus.SUBMITTED, OrderStatus.PENDING_UPDATE, OrderStatus.PENDING_CANCEL)
+_ON_THEIR_WAY = (
+    OrderStatus.SUBMITTED,
+    OrderStatus.PENDING_UPDATE,
+    OrderStatus.PENDING_CANCEL,
+    OrderStatus.UNKNOWN,
+)
 
 
 def tell(*words: object) -> None:
@@ -226,7 +231,7 @@ class Trader:
             await self._told("order", engine.market_sell(symbol, (quantity + 1) // 2, client_order_id=name))
         elif kind < 0.86:
             send = engine.limit_buy if kind < 0.79 else engine.limit_sell
-            price = Decimal(MIDDLE + dice.randint(-30, 30)) / 100
+            price = Decimal(MIDDLE + 5 * dice.randint(-6, 6)) / 100
             if await self._told("order", send(symbol, quantity, price, client_order_id=name)):
                 await self._change(name, quantity, price, dice)
         elif kind < 0.96:
@@ -297,6 +302,16 @@ def known(account: Account) -> dict[str, Any]:
     }
 
 
+def tell_news(engine: lt.LiveTradingEngine) -> None:
+    engine.on_fill(lambda fill: tell("FILL", fill.execution_id))
+    engine.on_order(lambda order: tell("ACK told", json.dumps({"success": False, "message": "", **picture(order)})))
+
+
+def last_number(told: dict[str, Any]) -> int:
+    """Of the last order that an engine knew as it opened."""
+    return max((int(name[1:]) for name in told["orders"] if name[0] == "C" and name[1:].isdigit()), default=0)
+
+
 def numbers_from(last: int, orders: int) -> Iterator[int]:
     first = max(1, last + 1 - AGAIN)
     return itertools.count(first) if not orders else iter(range(first, last + 1 + AGAIN + orders))
@@ -329,11 +344,9 @@ async def live(port: int, journal: str, seed: int, orders: int = 0, slow_ms: int
     engine = lt.LiveTradingEngine(CASH, stream, journal=kept, **terms)
     told = engine._read(known)
     tell("OPEN", json.dumps(told))
-    engine.on_fill(lambda fill: tell("FILL", fill.execution_id))
-    engine.on_order(lambda order: tell("ACK told", json.dumps({"success": False, "message": "", **picture(order)})))
-    last = max((int(name[1:]) for name in told["orders"] if name[0] == "C" and name[1:].isdigit()), default=0)
+    tell_news(engine)
     prices = asyncio.create_task(quote(stream, Random(f"{seed} {os.getpid()}")))
-    await Trader(engine, seed, numbers_from(last, orders)).trade()
+    await Trader(engine, seed, numbers_from(last_number(told), orders)).trade()
     prices.cancel()
     with suppress(asyncio.CancelledError):
         await prices

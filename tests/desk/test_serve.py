@@ -29,14 +29,17 @@ def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
 
 
 @contextmanager
-def served(journal: Path, *words: str, name: str = "main") -> Iterator["subprocess.Popen[str]"]:
+def served(
+    journal: Path, *words: str, name: str = "main", mode: str = "PAPER", **environment: str
+) -> Iterator["subprocess.Popen[str]"]:
     """A desk as a process, once it answers."""
     command = [*SERVE, "--port", "0", "--journal", str(journal), "--name", name, *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **streams, text=True, env={**os.environ, **environment})
     try:
         assert process.stdout is not None
         first = process.stdout.readline()
-        assert re.fullmatch(rf"livetrade desk '{name}' PAPER at http://127\.0\.0\.1:\d+\n", first), (
+        assert re.fullmatch(rf"livetrade desk '{name}' {mode} at http://127\.0\.0\.1:\d+\n", first), (
             process.communicate()
         )
         yield process
@@ -139,6 +142,17 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "no token for everybody": (["--no-token", "--host", "0.0.0.0"], {}, "--no-token is for this machine only"),
     "everybody without TLS": (["--host", "0.0.0.0"], {}, "needs TLS"),
     "half of TLS": (["--certfile", "c.pem"], {}, "both --certfile and --keyfile"),
+    "an address of another feed": (["--fyers-url", "api_url=https://x"], {}, "--fyers-url is for --feed fyers"),
+    "an address of nothing": (
+        ["--feed", "fyers", "--symbols", "NSE:SBIN-EQ", "--fyers-url", "url=https://x"],
+        {},
+        "with one of socket_url, data_url, static_url, api_url, order_socket_url, not url=https://x",
+    ),
+    "an address in the clear": (
+        ["--feed", "fyers", "--symbols", "NSE:SBIN-EQ", "--live", "--fyers-url", "api_url=http://example.com"],
+        {},
+        "api_url must be an https:// address",
+    ),
     "an unknown feed": (["--feed", "reuters"], {}, "there is no feed 'reuters'; choose none, simulated, fyers"),
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
     "a bad symbol": (["--feed", "simulated", "--symbols", "nse:sbin"], {}, "NSE:SBIN"),

@@ -13,6 +13,7 @@ import pytest
 
 import livetrade as lt
 from livetrade.testing import FyersServer
+from livetrade.testing.exchange import TRANSIT
 from tests.adapters.fyers.broker_kit import INFY, ITEMS, SBIN, broker_of, ours
 from tests.adapters.fyers.market import feed_of
 from tests.support import FREE, quietly_close, soon
@@ -116,6 +117,23 @@ def test_a_restart_finds_what_was_sent_and_never_answered(server: FyersServer, t
         same_books(server, engine)
 
 
+@pytest.mark.parametrize("shown", [None, TRANSIT, 99])
+def test_a_restart_leaves_what_rests_as_it_is(server: FyersServer, tmp_path: Path, shown: int | None) -> None:
+    """Nothing has become of it. A status that says nothing of it is no reason to give it up."""
+    journal, exchange = tmp_path / "day.journal", server.exchange
+    with trading_day(server, journal) as engine:
+        engine.limit_buy(SBIN, 10, "540.00", client_order_id="rests").result(10).raise_if_failed()
+    exchange.show("rests", shown)
+    with trading_day(server, journal) as engine:
+        order = engine.order("rests")
+        assert (order.status, order.quantity, order.limit_price) == ("ACCEPTED", 10, Decimal("540.00"))
+        assert bool(engine.health()["alarms"]) is (shown is not None)
+        exchange.show("rests", None)
+        server.quote(SBIN, bid="539.95", ask="540.00", last="540.00")
+        soon(lambda: engine.position(SBIN).quantity == 10)
+        same_books(server, engine)
+
+
 def test_fills_that_the_broker_does_not_have_block_their_symbol(server: FyersServer, tmp_path: Path) -> None:
     """Another account, or a trade that was taken back: somebody has to look at it."""
     journal = tmp_path / "day.journal"
@@ -134,6 +152,28 @@ def test_fills_that_the_broker_does_not_have_block_their_symbol(server: FyersSer
             engine.market_buy(SBIN, 1).result(10).raise_if_failed()
         with trading_day(other, journal) as engine:
             assert engine.market_buy(SBIN, 1).result(10).success, "what was accepted is accepted after a restart too"
+
+
+def test_what_was_closed_elsewhere_is_told_with_the_way_out(server: FyersServer, tmp_path: Path) -> None:
+    """By the broker at 15:20, or in its app."""
+    journal, way_out = tmp_path / "day.journal", f"engine.settle('{SBIN}', price)"
+    with trading_day(server, journal) as engine:
+        engine.market_buy(SBIN, 10, stop_loss_price="545.00").result(10).raise_if_failed()
+        server.exchange.trade_elsewhere(SBIN, -10)
+        soon(lambda: engine.risk_orders()["status"].tolist() == ["CANCELED"])
+        assert any(way_out in alarm for alarm in engine.health()["alarms"])
+        for refused in (engine.market_sell(SBIN, 10), engine.close_position(SBIN), engine.flatten()):
+            assert way_out in refused.result(10).message
+        assert engine.broker_orders()["foreign"].tolist() == [False, True]
+        assert engine.settle(SBIN, "548.95").result(10).message == f"Settled {SBIN}"
+        assert engine.positions().empty
+        same_books(server, engine)
+        assert engine.audit().empty
+        engine.market_buy(SBIN, 5).result(10).raise_if_failed()
+        same_books(server, engine)
+    with trading_day(server, journal) as engine:
+        same_books(server, engine)
+        assert engine.flatten().result(10).success
 
 
 def test_flatten_closes_what_is_there(server: FyersServer, tmp_path: Path) -> None:

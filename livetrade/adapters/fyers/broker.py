@@ -206,10 +206,11 @@ class FyersBroker:
             for report in tracker.trade(trade):
                 told.setdefault(report.client_order_id, []).append(report)
         for order in orders:
-            if not tracker.orders[order.client_order_id].is_heard:
+            tracked = tracker.orders[order.client_order_id]
+            if not tracked.is_heard:
                 self._is_in_no_book(order, found, told, left_out)
-            else:
-                told.setdefault(order.client_order_id, [])
+            elif tracked.is_clear and tracked.venue_id is not None:
+                told.setdefault(order.client_order_id, [ev.Accepted(0, order.client_order_id, tracked.venue_id)])
         return told
 
     def _is_in_no_book(

@@ -82,7 +82,7 @@ class LookUps:
         self._positions_due = 0.0
         self.asked = 0
         for tracked in tracker.open():  # the statement could not tell of them
-            if not tracked.is_heard:
+            if not tracked.is_clear:
                 self.doubt(tracked, ev.Submit(0, tracked.order), 0)
 
     # ── what is in doubt ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -118,6 +118,9 @@ def _trade(row: Mapping[str, Any], names: tuple[str, ...]) -> TradeRow:
     number, order_id, tag, symbol, side, product, quantity, price = (row.get(name) for name in names)
     if not (number and order_id and symbol):
         raise OddRowError("a trade without its number, its order or its symbol")
+    units, paid = _whole(quantity, "quantity"), _price(price)
+    if units <= 0 or paid <= 0:
+        raise OddRowError(f"a trade of {units} at {paid}")
     return TradeRow(
         str(number),
         str(order_id),
@@ -125,8 +128,8 @@ def _trade(row: Mapping[str, Any], names: tuple[str, ...]) -> TradeRow:
         str(symbol),
         _whole(side, "side"),
         str(product or ""),
-        _whole(quantity, "quantity"),
-        _price(price),
+        units,
+        paid,
     )
 
 

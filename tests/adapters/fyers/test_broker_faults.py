@@ -10,11 +10,12 @@ import pytest
 
 import livetrade as lt
 from livetrade.testing import FyersServer, OrderFault
-from tests.adapters.fyers.broker_kit import INFY, SBIN, live, ours, quote
+from tests.adapters.fyers.broker_kit import INFY, SBIN, broker_of, live, ours, quote
 from tests.support import soon
 
 F = OrderFault
 SEEDS = 20
+TOKEN = "FYERS_AUTH_TOKEN"
 
 
 class Scenario(NamedTuple):
@@ -92,6 +93,8 @@ SCENARIOS = [
     one("canceled: refused", "cancel", F.REFUSE, message="not now"),
     Scenario("canceled: nobody tells", "cancel", ((F.SILENT, {"times": 1}),)),
     Scenario("sold elsewhere", "elsewhere", (), alarms=True),
+    Scenario("the token expires", "expired", (), alarms=True),
+    Scenario("the token expires, and the answer is lost", "expired", ((F.LOST, {}),), alarms=True),
 ]
 NAMES = [scenario.name for scenario in SCENARIOS]
 
@@ -100,10 +103,12 @@ NAMES = [scenario.name for scenario in SCENARIOS]
 
 
 class Stage:
-    """One engine, one server, and the dice of one seed."""
+    """One engine, one server, and the dice of one seed. renew: makes a new token known, as a log-in does."""
 
-    def __init__(self, server: FyersServer, engine: lt.LiveTradingEngine, dice: Random) -> None:
-        self.server, self.engine, self.dice = server, engine, dice
+    def __init__(
+        self, server: FyersServer, engine: lt.LiveTradingEngine, dice: Random, renew: Callable[[], None]
+    ) -> None:
+        self.server, self.engine, self.dice, self.renew = server, engine, dice, renew
         self.quantity = dice.choice((1, 7, 40))
         self.symbol = dice.choice((SBIN, INFY))
         self.bid = "548.95" if self.symbol == SBIN else "1599.90"
@@ -191,6 +196,18 @@ def elsewhere(stage: Stage, scenario: Scenario) -> None:
     quote(stage.server, stage.engine, stage.low, stage.bid, stage.symbol)
 
 
+def expired(stage: Stage, scenario: Scenario) -> None:
+    stage.held(stop_loss_price=stage.stop)
+    stage.server.fail("expired")
+    refused = stage.engine.market_buy(stage.symbol, 1).result(10)
+    assert refused.message.startswith("the Fyers token has expired"), refused
+    quote(stage.server, stage.engine, stage.low, stage.bid, stage.symbol)
+    soon(lambda: stage.engine.health()["alarms"])
+    stage.fail(scenario)
+    stage.renew()
+    soon(lambda: not stage.server.exchange.positions, "the stop was not sent with the new token")
+
+
 ACTIONS: dict[str, Callable[[Stage, Scenario], None]] = {
     "market": market,
     "limit": limit,
@@ -201,6 +218,7 @@ ACTIONS: dict[str, Callable[[Stage, Scenario], None]] = {
     "modify": modify,
     "cancel": cancel,
     "elsewhere": elsewhere,
+    "expired": expired,
 }
 STATES = {1: {"CANCELED"}, 2: {"FILLED"}, 5: {"REJECTED"}, 6: {"ACCEPTED", "PARTIALLY_FILLED"}}
 
@@ -232,26 +250,32 @@ def disagreements(stage: Stage) -> list[str]:
 
 
 def play(scenario: Scenario, seed: int, journal: Path) -> None:
-    dice = Random(f"{scenario.name} {seed}")
-    with FyersServer() as server, live(server, journal) as engine:
-        stage = Stage(server, engine, dice)
-        ACTIONS[scenario.action](stage, scenario)
-        soon(lambda: not disagreements(stage), str(disagreements(stage)))
-        server.exchange.say_all_again()
-        soon(lambda: not disagreements(stage))
-        assert all(count <= 1 for count in server.exchange.submissions.values()), server.exchange.submissions
-        if scenario.action == "elsewhere":
-            assert not server.exchange.positions
-        else:
-            assert ours(engine) == server.exchange.positions
-            assert engine.pnl(exact=True)["total_pnl"] == server.exchange.pnl
-        alarms = engine.health()["alarms"]
-        assert alarms or not scenario.alarms, "nobody was told"
-        refused = [o for o in engine._read(lambda a: list(a.orders.values())) if o.status in ("REJECTED", "UNKNOWN")]
-        assert all(order.reason for order in refused)
-        words = [terms["message"] for _, terms in scenario.faults if "message" in terms]
-        told = [order.reason for order in engine._read(lambda a: list(a.orders.values()))]
-        assert all(word in told or any(word in alarm for alarm in alarms) for word in words), (words, told)
+    with pytest.MonkeyPatch.context() as patch, FyersServer() as server:
+        patch.setenv(TOKEN, server.token)
+        with live(server, journal, broker_of(server, access_token=None)) as engine:
+            dice = Random(f"{scenario.name} {seed}")
+            check(scenario, Stage(server, engine, dice, lambda: patch.setenv(TOKEN, server.new_token())))
+
+
+def check(scenario: Scenario, stage: Stage) -> None:
+    server, engine = stage.server, stage.engine
+    ACTIONS[scenario.action](stage, scenario)
+    soon(lambda: not disagreements(stage), str(disagreements(stage)))
+    server.exchange.say_all_again()
+    soon(lambda: not disagreements(stage))
+    assert all(count <= 1 for count in server.exchange.submissions.values()), server.exchange.submissions
+    if scenario.action == "elsewhere":
+        assert not server.exchange.positions
+    else:
+        assert ours(engine) == server.exchange.positions
+        assert engine.pnl(exact=True)["total_pnl"] == server.exchange.pnl
+    alarms = engine.health()["alarms"]
+    assert alarms or not scenario.alarms, "nobody was told"
+    refused = [o for o in engine._read(lambda a: list(a.orders.values())) if o.status in ("REJECTED", "UNKNOWN")]
+    assert all(order.reason for order in refused)
+    words = [terms["message"] for _, terms in scenario.faults if "message" in terms]
+    told = [order.reason for order in engine._read(lambda a: list(a.orders.values()))]
+    assert all(word in told or any(word in alarm for alarm in alarms) for word in words), (words, told)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=NAMES)

@@ -103,6 +103,15 @@ def test_no_value_of_a_row_raises_anything_else(value: Any) -> None:
             continue
 
 
+@pytest.mark.parametrize(("name", "value"), [("tradedQty", 0), ("tradedQty", -1), ("tradePrice", 0)])
+def test_a_trade_of_nothing_makes_no_sense(name: str, value: int) -> None:
+    venue, _ = exchange()
+    venue.place(body())
+    venue.match("NSE:SBIN-EQ")
+    with pytest.raises(rows.OddRowError, match="a trade of"):
+        rows.trade_of_book({**trade_book_row(venue.trades[0]), name: value})
+
+
 def test_a_price_is_what_was_sent() -> None:
     assert rows.loads('{"p": 0.1}')["p"] == Decimal("0.1")
 

@@ -212,8 +212,9 @@ def test_a_wrong_quote_is_refused(figures: dict[str, Any], words: str) -> None:
 
 
 def test_what_it_cannot_list_or_do_is_refused() -> None:
-    with pytest.raises(ValueError, match="a Fyers token looks like"):
-        FyersServer({SBIN: "3045"})
+    for token in ("3045", "10100000011536"):  # a digit is missing: its expiry is no day
+        with pytest.raises(ValueError, match="a Fyers token looks like"):
+            FyersServer({SBIN: token})
     with FyersServer() as server:
         with pytest.raises(KeyError):
             server.quote("NSE:NOSUCH-EQ", last=1)
