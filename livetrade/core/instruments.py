@@ -32,9 +32,7 @@ def _check_scales(symbol: str, *scales: object) -> None:
         raise OrderError(f"{symbol}: scale and quantity_scale must be 0 to {MAX_SCALE}, not {told}")
 
 
-def _check_contract(symbol: str, expiry: object, option_type: object) -> None:
-    if expiry is not None and not isinstance(expiry, date):
-        raise OrderError(f"{symbol}: expiry must be a date such as datetime.date(2026, 12, 31), not {expiry!r}")
+def _check_option_type(symbol: str, option_type: object) -> None:
     if option_type not in (None, "CE", "PE"):
         raise OrderError(f"{symbol}: option_type must be 'CE' or 'PE', not {option_type!r}")
 
@@ -109,7 +107,7 @@ class Instrument:
         if kind not in InstrumentKind.__members__:
             raise OrderError(f"{symbol}: kind must be one of {', '.join(InstrumentKind)}, not {kind!r}")
         _check_scales(symbol, scale, quantity_scale)
-        _check_contract(symbol, expiry, option_type)
+        _check_option_type(symbol, option_type)
         factor = positive(multiplier, f"{symbol}: multiplier")
         unit = scaled(factor, MONEY_SCALE - 1 - scale - quantity_scale)
         if not unit:
