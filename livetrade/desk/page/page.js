@@ -39,7 +39,7 @@ async function ask(address, patience, options = {}) {
 // ---- the panel ------------------------------------------------------------------------------------------------------
 
 const callbacks = new Map();
-const state = { snap: {}, equity: [], host: "page" };
+const state = { snap: {}, host: "page" };
 
 const model = {
   get: (name) => state[name],
@@ -70,7 +70,7 @@ async function command(action) {
 }
 
 panel.render({ model, el: main });
-main.querySelector(".lt-footer").append(answer);
+main.querySelector(".lt-header").append(answer);
 
 // ---- the connection -------------------------------------------------------------------------------------------------
 
@@ -86,9 +86,9 @@ function connect() {
     heard = performance.now();
     wait = SHORTEST_WAIT_MS;
     setText(connection, "");
-    const message = JSON.parse(event.data);
-    if (message.equity) state.equity = message.equity;
-    show(message.snap);
+    const { type, ...frame } = JSON.parse(event.data); // the parts of the snapshot that have changed
+    Object.assign(state, frame);
+    show(state.snap);
   };
   opened.onclose = (event) => lose(event.reason ? `The desk has closed the connection: ${event.reason}.` : "Not connected to the desk.");
   socket = opened;
