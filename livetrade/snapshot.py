@@ -73,7 +73,7 @@ def headline(account: Account) -> str:
 
 
 def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int) -> dict[str, Any]:
-    """The account's part of a panel's snapshot (`livetrade.panel.panel` says what is in one): plain numbers and texts."""
+    """The account's part of a panel's snapshot (see `livetrade.panel.panel`): plain numbers and texts."""
     ledger = account.ledger
     put_in = ledger.put_in_raw
     total = account.total_pnl_raw
