@@ -765,7 +765,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
             self.stream.detach(self, portfolio.quotes(self.account))
             registry.forget(self)
             self._closed.set()
-            self._wake_watchers()  # only now are the numbers the last ones
+        self._wake_watchers()  # only now are the numbers the last ones
+        self._end_panels()
         for user in self._users:
             user.stop(CLOSE_SECONDS / 3)
         if get_ident() != self._thread.ident:

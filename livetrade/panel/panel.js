@@ -16,7 +16,7 @@ const WAITING_MS = 10000;
 const SLOW_MS = 100;
 const STALL_MS = 1000;
 const NEAR = 0.1; // of the way between stop and target
-const SCROLLS_FROM = { positions: 11, orders: 7 }; // as many rows as panel.css has room for, and one
+const SCROLLS_FROM = { positions: 11, orders: 8 }; // as many rows as panel.css has room for, and one
 
 // ---- numbers as text ------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ function createNotice() {
   const el = make("div", { class: "lt-notice", "data-lt": "notice", hidden: "" });
   function paint(snap) {
     const lines = [];
-    if (snap.halted) lines.push(`Trading halted${snap.halt_reason ? `: ${snap.halt_reason}` : ""}. Exits stay armed.`);
+    if (snap.halted) lines.push(`Trading halted${snap.halt_reason ? `: ${snap.halt_reason}` : ""}.${snap.closed ? "" : " Exits stay armed."}`);
     if (snap.closed) lines.push("Engine closed. These are its last numbers.");
     else if (snap.stale) lines.push(`Stale: the engine could not be read. ${snap.as_of ? `Numbers are from ${momentOf(snap)}.` : ""}`);
     else if (snap.hearing === "SILENT") lines.push(silenceText(snap));

@@ -88,6 +88,7 @@ class SnapshotPump:
         self._symbols = symbols
         self.latest: Snapshot = {}
         self._failures: set[type[Exception]] = set()
+        self._thread: threading.Thread | None = None
         self._woken = threading.Event()
         self._stopped = threading.Event()
 
@@ -105,7 +106,13 @@ class SnapshotPump:
         if self.latest.get("closed"):
             return
         name = f"livetrade-panel-{next(_numbers)}"
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits until the last frame of a closed source has been delivered."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(seconds)
 
     def stop(self) -> None:
         """End the thread soon, without waiting for it; a second call does nothing."""
@@ -186,6 +193,7 @@ class Panel(anywidget.AnyWidget):
         super().__init__(**pump.read())
         self._source = source
         self._pump = pump
+        self._pictures: list[Any] = []
         self.on_msg(_obey)
         weakref.finalize(self, pump.stop)
         pump.start()
@@ -197,6 +205,25 @@ class Panel(anywidget.AnyWidget):
         super().close()
         # The base class hides a closed widget's picture by shadowing the method with None.
         self.__dict__.pop("_repr_mimebundle_", None)
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits until it shows the last numbers of a closed engine."""
+        self._pump.wait_for_end(seconds)
+
+    def update_pictures(self) -> None:
+        """Puts the numbers of now into the still pictures that were shown of it."""
+        for picture in self._pictures:
+            picture.update({"text/html": as_html(self._pump.latest)}, raw=True)
+
+    def _ipython_display_(self) -> None:
+        # A saved notebook keeps no widgets: the still picture after it is then all that is left. While the widget is
+        # there, panel.css hides the picture.
+        from IPython.display import display
+
+        data, _ = self._repr_mimebundle_()
+        picture = {"text/html": data.pop("text/html")}
+        display(data, raw=True)  # type: ignore[no-untyped-call]
+        self._pictures.append(display(picture, raw=True, display_id=True))  # type: ignore[no-untyped-call]
 
     def __repr__(self) -> str:
         return as_text(self._pump.latest)
@@ -217,6 +244,8 @@ def _deliver_to(panel: "weakref.ref[Panel]") -> Callable[[Snapshot], bool]:
         with target.hold_sync():  # one message
             for name, part in frame.items():
                 target.set_trait(name, part)
+        if target.snap.get("closed"):
+            target.update_pictures()
         return True
 
     return deliver

@@ -22,7 +22,7 @@ TOTALS = {
 }
 POSITIONS = ("Position", "Quantity", "Avg", "Last", "P&L", "Stop", "Target")
 ORDERS = ("Working order", "Quantity", "Filled", "Limit", "Trigger", "Status")
-FILLS = ("Last fills", "Fill", "Price", "Realized", "From")
+FILLS = ("Fill", "At", "Price", "Realized")
 
 
 def as_text(snap: Row) -> str:
@@ -47,7 +47,8 @@ def as_html(snap: Row) -> str:
         (FILLS, [_fill(row, snap) for row in snap.get("fills", [])]),
     )
     parts = [f"<p>{html.escape(title)}<br><b>{html.escape(total)}</b></p>", _curve(snap.get("equity", []))]
-    return "".join([*parts, *(_table(header, rows) for header, rows in tables if rows)])
+    parts += [_table(header, rows) for header, rows in tables if rows]
+    return f'<div class="livetrade-picture">{"".join(parts)}</div>'
 
 
 def _headline(snap: Row) -> str:
@@ -76,9 +77,11 @@ def _order(row: Row) -> list[str]:
 
 
 def _fill(row: Row, snap: Row) -> list[str]:
+    source = row.get("source", "USER")
     what = f"{row.get('side', '')} {_quantity(row, 'quantity')} {row.get('symbol', '')}"
+    why = "" if source == "USER" else f", {_words(source)}"
     when = _at(row.get("time"), snap, "%H:%M:%S")
-    return [when, what, _price(row, "price"), _toned(row.get("realized_pnl")), _words(row.get("source"))]
+    return [what + why, when, _price(row, "price"), _toned(row.get("realized_pnl"))]
 
 
 def _exit(row: Row, level: float | None) -> str:
@@ -110,7 +113,9 @@ def _number(value: object, decimals: object) -> str:
 
 
 def _percent(value: object) -> str:
-    return f"{value:+z.2f}%" if isinstance(value, int | float) else UNKNOWN
+    if not isinstance(value, int | float):
+        return UNKNOWN
+    return f"{value:+.2f}%" if abs(value) >= 0.005 else "0.00%"
 
 
 def _toned(value: object) -> str:
@@ -146,7 +151,9 @@ def _curve(equity: Iterable[float | None]) -> str:
 
 def _table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Iterable[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        first, *others = (html.escape(cell) for cell in cells)
+        figures = "".join(f'<{tag} style="text-align: right">{cell}</{tag}>' for cell in others)
+        return f'<tr><{tag} style="text-align: left">{first}</{tag}>{figures}</tr>'
 
     body = "".join(line(row, "td") for row in rows)
     return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"

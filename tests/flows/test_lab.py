@@ -158,6 +158,7 @@ def test_the_panel_in_a_notebook(front_end: str, server: tuple[str, str], browse
         tab.open(f"{address}/{FRONT_ENDS[front_end]}token={token}")
         watch_the_panel(tab)
         look_at_the_panel(tab, tmp_path)
+        take_the_panel_away(tab)
     finally:
         tab.page.screenshot(path=tmp_path / "page.png")
         tab.page.close()
@@ -170,6 +171,7 @@ def watch_the_panel(tab: Tab) -> None:
     page.evaluate(WATCH)
     tab.start("notebook:run-all-cells")
     page.wait_for_function("window.seen.length > 20", timeout=60_000)
+    assert page.is_hidden(".livetrade-picture")
     assert page.text_content("[data-lt='working-orders']") == "1"
     halt_with_keys_alone(page)
 
@@ -197,6 +199,15 @@ def halt_with_keys_alone(page: Any) -> None:
     page.wait_for_function(f"{FOCUSED} === 'confirm'")
     page.keyboard.press("Enter")
     page.locator("[data-lt='halt']").get_by_text("Halt sent").wait_for()
+
+
+def take_the_panel_away(tab: Tab) -> None:
+    """A still picture of the last numbers is left where the panel was."""
+    total = tab.page.text_content("[data-lt='total-pnl']")
+    tab.page.evaluate("document.querySelector('.livetrade-panel').remove()")
+    picture = tab.page.wait_for_selector(".livetrade-picture")
+    assert f"P&L {total}" in picture.inner_text().replace("+", "")
+    assert "closed" in picture.inner_text()
 
 
 def look_at_the_panel(tab: Tab, pictures: Path) -> None:

@@ -14,7 +14,7 @@ from ipywidgets.widgets import widget
 
 from livetrade.panel import CSS, JS, Panel, SnapshotPump
 from livetrade.panel.frames import BYTES_PER_SECOND, Frames, parts_of
-from tests.panel.conftest import FakeSource, Wire, make_snapshot
+from tests.panel.conftest import PATIENCE, FakeSource, Wire, make_snapshot
 
 PARTS = {"snap", "positions", "orders", "fills", "equity"}
 Log: TypeAlias = pytest.LogCaptureFixture
@@ -152,6 +152,15 @@ def test_the_last_snapshot_of_a_closed_engine_arrives_and_the_thread_ends(source
     wire.wait_tick(1_235)
     source.wait_unwatched()
     assert wire.frames[-1]["snap"]["closed"] is True
+
+
+def test_the_last_frame_can_be_waited_for(source: FakeSource, wire: Wire) -> None:
+    panel = Panel(source)
+    panel.wait_for_end(0)
+    source.wait_settled()
+    source.post(tick=1_235, closed=True)
+    panel.wait_for_end(PATIENCE)
+    assert panel.snap["closed"] is True
 
 
 def test_a_panel_of_a_closed_engine_needs_no_thread(source: FakeSource, wire: Wire) -> None:
