@@ -16,7 +16,6 @@ const WAITING_MS = 10000;
 const SLOW_MS = 100;
 const STALL_MS = 1000;
 const NEAR = 0.1; // of the way between stop and target
-const SCROLLS_FROM = { positions: 11, orders: 8 }; // as many rows as panel.css has room for, and one
 
 // ---- numbers as text ------------------------------------------------------------------------------------------------
 
@@ -36,7 +35,12 @@ const money = (value) => number(value, 2);
 const brief = (value, signs) => number(value, Math.abs(value) < 1e6 ? 2 : 0, 0, signs); // where room is scarce
 const whole = (value) => number(value ?? 0, 0);
 const percent = (value) => (Number.isFinite(value) ? `${number(value, 2, 2, "exceptZero")}%` : UNKNOWN);
-const milliseconds = (value) => (Number.isFinite(value) ? `${number(value, 0, value < 10 ? 1 : 0)} ms` : UNKNOWN);
+
+function milliseconds(value) {
+  if (!Number.isFinite(value)) return UNKNOWN;
+  return value < 0.1 ? "<0.1 ms" : `${number(value, value < 10 ? 1 : 0)} ms`;
+}
+
 const price = (value, { price_decimals: decimals = 2 }) => number(value, Math.min(2, decimals), decimals);
 const quantity = (value, { quantity_decimals: decimals = 0 }) => number(value, 0, decimals);
 
@@ -114,9 +118,9 @@ function createChildren(parent, create) {
   return { paint };
 }
 
-// A part that scrolls once it is long is a stop on the way of the Tab key, or keys could not scroll it.
-function setScrolling(node, isLong) {
-  if (isLong) setAttribute(node, "tabindex", "0");
+// A part that scrolls is a stop on the way of the Tab key, or keys could not scroll it.
+function setScrolling(node) {
+  if (node.scrollHeight > node.clientHeight + 1) setAttribute(node, "tabindex", "0");
   else node.removeAttribute("tabindex");
 }
 
@@ -385,9 +389,9 @@ function createPositions() {
 
   function paint(snap, quiet) {
     rows.paint(snap.positions, (position) => position.symbol, quiet);
-    setScrolling(el, snap.positions.length >= SCROLLS_FROM.positions);
     setHidden(table, snap.positions.length === 0);
     setHidden(empty, !snap.pnl || snap.positions.length > 0); // what is not known is not none
+    setScrolling(el);
   }
   return { el, paint };
 }
@@ -446,9 +450,9 @@ function createList(label, mark, nothing, read) {
   function paint(items, snap, all) {
     entries.paint(items, (item) => item.id, snap);
     setText(total, all);
-    setScrolling(list, items.length >= SCROLLS_FROM.orders);
     setHidden(list, items.length === 0);
     setHidden(empty, !snap.pnl || items.length > 0);
+    setScrolling(list);
   }
   return { el: make("div", { class: "lt-half" }, title, list, empty), paint };
 }
@@ -502,10 +506,10 @@ function createWait(repaint) {
 const ASKS = {
   halt: () => "Halt? Orders that open are refused; exits stay armed.",
   resume: () => "Resume? Orders that open are let through again.",
-  flatten: ({ open_positions: held, working_orders: working }) =>
-    held || working
-      ? `Flatten? Closes ${count(held, "position")} at the market, cancels ${count(working, "order")}.`
-      : "Flatten? Nothing is open now.",
+  flatten({ open_positions: held, working_orders: working }) {
+    const acts = [held && `closes ${count(held, "position")} at the market`, working && `cancels ${count(working, "order")}`];
+    return held || working ? `Flatten? It ${acts.filter(Boolean).join(" and ")}.` : "Flatten? Nothing is open now.";
+  },
 };
 const DONE = {
   halt: (snap) => Boolean(snap.halted),

@@ -254,7 +254,7 @@ def test_the_buttons_reach_the_engine_and_the_answer_is_shown(
     tab.wait_for_text("[data-lt='halt']", "Halt")
 
     tab.click("flatten")
-    tab.wait_for_text("[data-lt='question']", "Closes 1 position at the market")
+    tab.wait_for_text("[data-lt='question']", "closes 1 position at the market")
     assert asked(desk, "positions")
     tab.click("confirm")
     tab.page.get_by_text("No open positions").wait_for()

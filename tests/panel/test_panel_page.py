@@ -190,12 +190,12 @@ def test_unknown_numbers_are_dashes_and_zero_has_no_sign(desk: SimpleNamespace) 
 def test_a_command_asks_once_more(desk: SimpleNamespace) -> None:
     desk.post()
     desk.page.click("[data-lt='flatten']")
-    desk.expect("question", "Flatten? Closes 1 position at the market, cancels 1 order.")
+    desk.expect("question", "Flatten? It closes 1 position at the market and cancels 1 order.")
     desk.expect("confirm", "Flatten now")
     assert desk.page.is_hidden("[data-lt='flatten']")
     assert desk.sent() == []
     desk.post(open_positions=2, working_orders=0)
-    desk.expect("question", "Flatten? Closes 2 positions at the market, cancels 0 orders.")
+    desk.expect("question", "Flatten? It closes 2 positions at the market.")
     desk.page.click("[data-lt='confirm']")
     desk.expect("flatten", "Flatten sent")
     assert desk.sent() == [{"action": "flatten"}]
@@ -292,14 +292,14 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "place"), PLACES)
 def test_a_marker_stands_between_stop_and_target(
-    desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]], changes: dict[str, Any], place: str | None
+    desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]
 ) -> None:
-    desk.post(positions=[{**snapshot()["positions"][0], **changes}])
-    desk.expect("tick", "tick 1,234")
-    left = desk.page.evaluate("document.querySelector('.lt-marker').style.left")
-    assert (left if desk.page.is_visible(".lt-track") else None) == place
+    for number, (changes, place) in enumerate(PLACES):
+        desk.post(tick=number, positions=[{**snapshot()["positions"][0], **changes}])
+        desk.expect("tick", f"tick {number}")
+        left = desk.page.evaluate("document.querySelector('.lt-marker').style.left")
+        assert (left if desk.page.is_visible(".lt-track") else None) == place
 
 
 def test_silence_is_no_calm_market(desk: SimpleNamespace) -> None:

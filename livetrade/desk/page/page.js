@@ -64,7 +64,7 @@ async function command(action) {
     keepalive: true, // it arrives though the page is closed in the same moment
   });
   const told = message ?? `No answer from the desk: ${action} may not have been done`;
-  setText(answer, `${new Date().toLocaleTimeString("en-GB")} ${told}`);
+  setText(answer, `${new Date().toLocaleTimeString("en-GB", { timeZone: state.snap.timezone })} ${told}`);
   answer.dataset.done = String(Boolean(success));
   return Boolean(success);
 }
