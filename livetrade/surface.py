@@ -554,7 +554,8 @@ class Surface(Reads):
     # ── the panel ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
-        """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most)."""
+        """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most, and fewer
+        with very many positions). `symbols` limits the rows, not the totals."""
         from livetrade.panel import Panel
 
         key = (None if symbols is None else tuple(symbols), fps)

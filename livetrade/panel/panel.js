@@ -186,13 +186,14 @@ function createNotice() {
   return { el, paint };
 }
 
-// Read aloud only when the mode or a halt changes: numbers that speak thirty times a second help nobody.
+// Read aloud only when the mode, a halt or the connection changes: numbers that speak thirty times a second help nobody.
 function createAnnouncer() {
   const el = make("div", { class: "lt-spoken", role: "status", "aria-live": "polite" });
   function paint(snap) {
     if (!snap.mode) return;
     const halt = snap.halted ? `Trading halted. ${snap.halt_reason ?? ""}` : "Trading is on.";
-    setText(el, `${snap.mode === "REAL" ? "Real money." : "Paper trading."} ${halt}`.trim());
+    const dead = snap.closed ? "Engine closed." : snap.stale || snap.hearing === "SILENT" ? "These numbers are not live." : "";
+    setText(el, [snap.mode === "REAL" ? "Real money." : "Paper trading.", halt.trim(), dead].filter(Boolean).join(" "));
   }
   return { el, paint };
 }
@@ -384,14 +385,13 @@ function createPositions() {
   const body = make("div", { class: "lt-rows", role: "rowgroup" });
   const table = make("div", { class: "lt-table", role: "table", "aria-label": "Positions" }, header, body);
   const empty = make("div", { class: "lt-empty", hidden: "" }, "No open positions");
-  const el = make("div", { class: "lt-positions" }, table, empty);
+  const el = make("div", { class: "lt-positions lt-scrolling" }, table, empty);
   const rows = createChildren(body, createRow);
 
   function paint(snap, quiet) {
     rows.paint(snap.positions, (position) => position.symbol, quiet);
     setHidden(table, snap.positions.length === 0);
     setHidden(empty, !snap.pnl || snap.positions.length > 0); // what is not known is not none
-    setScrolling(el);
   }
   return { el, paint };
 }
@@ -443,7 +443,7 @@ function readFill(fill, snap) {
 function createList(label, mark, nothing, read) {
   const total = make("span", { class: "lt-count", "data-lt": mark });
   const title = make("div", { class: "lt-title" }, label, total);
-  const list = make("div", { class: "lt-list", role: "list", "aria-label": label });
+  const list = make("div", { class: "lt-list lt-scrolling", role: "list", "aria-label": label });
   const empty = make("div", { class: "lt-none" }, nothing);
   const entries = createChildren(list, () => createEntry(read));
 
@@ -452,7 +452,6 @@ function createList(label, mark, nothing, read) {
     setText(total, all);
     setHidden(list, items.length === 0);
     setHidden(empty, !snap.pnl || items.length > 0);
-    setScrolling(list);
   }
   return { el: make("div", { class: "lt-half" }, title, list, empty), paint };
 }
@@ -717,7 +716,10 @@ function render({ model, el }) {
   }
 
   const unfollow = followTheme(root);
-  const everySecond = setInterval(repaint, 1000); // ages grow while nothing arrives
+  const everySecond = setInterval(() => {
+    repaint(); // ages grow while nothing arrives
+    root.querySelectorAll(".lt-scrolling").forEach(setScrolling); // too slow a question for each paint
+  }, 1000);
   model.on("change:snap", onSnapshot);
   paint();
   el.append(root);

@@ -176,7 +176,7 @@ class Panel(anywidget.AnyWidget):
     """A live view of an engine, for a notebook cell: P&L, positions with their exits, feed health, halt and flatten.
 
     It follows every tick of a stream slower than `fps` and shows the latest state of a faster one. `symbols` limits the
-    positions shown, not the totals. `close()` ends it; the last numbers stay readable.
+    rows shown, not the totals. `close()` ends it; the last numbers stay readable.
     """
 
     # The text, not the path: for a path anywidget keeps every instance alive, waiting for the file to change.

@@ -348,6 +348,8 @@ def test_a_dead_panel_says_so(desk: SimpleNamespace, changes: dict[str, bool], f
     desk.post(**changes)
     desk.expect("feed", feed)
     assert desk.page.is_visible("[data-lt='notice']")
+    spoken = {"STALE": "These numbers are not live.", "CLOSED": "Engine closed."}[feed]
+    assert desk.page.text_content("[aria-live='polite']") == f"Paper trading. Trading is on. {spoken}"
     assert desk.page.is_disabled("[data-lt='flatten']") is ("closed" in changes)
 
 
