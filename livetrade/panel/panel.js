@@ -85,8 +85,12 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Notebooks have keys of their own (X cuts a cell): those pressed on such an element stay in the panel.
+const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
+
 const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 const setHidden = (node, hidden) => { if (node.hidden !== hidden) node.hidden = hidden; };
+const setDisabled = (node, disabled) => { if (node.disabled !== disabled) node.disabled = disabled; };
 
 function setAttribute(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
@@ -385,7 +389,7 @@ function createPositions() {
   const body = make("div", { class: "lt-rows", role: "rowgroup" });
   const table = make("div", { class: "lt-table", role: "table", "aria-label": "Positions" }, header, body);
   const empty = make("div", { class: "lt-empty", hidden: "" }, "No open positions");
-  const el = make("div", { class: "lt-positions lt-scrolling" }, table, empty);
+  const el = make("div", { ...OWN_KEYS, class: "lt-positions lt-scrolling" }, table, empty);
   const rows = createChildren(body, createRow);
 
   function paint(snap, quiet) {
@@ -398,7 +402,7 @@ function createPositions() {
 
 // ---- working orders and fills ---------------------------------------------------------------------------------------
 
-// Two lines: what it is on the left, its figures on the right.
+// What it is on the left, its figures on the right.
 function createEntry(read) {
   const [what, detail, figure, extra] = ["lt-main", "lt-minor", "lt-main", "lt-minor lt-toned"].map((kind) => make("span", { class: kind }));
   const left = make("div", { class: "lt-what" }, what, detail);
@@ -443,7 +447,7 @@ function readFill(fill, snap) {
 function createList(label, mark, nothing, read) {
   const total = make("span", { class: "lt-count", "data-lt": mark });
   const title = make("div", { class: "lt-title" }, label, total);
-  const list = make("div", { class: "lt-list lt-scrolling", role: "list", "aria-label": label });
+  const list = make("div", { ...OWN_KEYS, class: "lt-list lt-scrolling", role: "list", "aria-label": label });
   const empty = make("div", { class: "lt-none" }, nothing);
   const entries = createChildren(list, () => createEntry(read));
 
@@ -469,7 +473,7 @@ function createActivity() {
 // ---- commands -------------------------------------------------------------------------------------------------------
 
 function createButton(mark, onPress) {
-  const el = make("button", { type: "button", class: `lt-button lt-${mark}`, "data-lt": mark });
+  const el = make("button", { ...OWN_KEYS, type: "button", class: `lt-button lt-${mark}`, "data-lt": mark });
   el.addEventListener("click", onPress);
   // A held key repeats its clicks; one press is one act.
   el.addEventListener("keydown", (event) => { if (event.repeat) event.preventDefault(); });
@@ -557,6 +561,7 @@ function createQuestion(repaint, onYes) {
     if (!action) return;
     setText(text, ASKS[action](snap));
     setText(yes, `${LABELS[action]} now`);
+    setDisabled(yes, Boolean(snap.closed));
   }
   return { el, ask, paint, isOpen: () => Boolean(action), dispose: () => clearTimeout(timer) };
 }
@@ -568,7 +573,7 @@ function createCommand(mark, actionIn, ask, repaint) {
   function paint(snap) {
     current = actionIn(snap);
     setText(el, wait.isOpen(snap) ? `${LABELS[current]} sent` : LABELS[current]);
-    if (el.disabled !== Boolean(snap.closed)) el.disabled = Boolean(snap.closed);
+    setDisabled(el, Boolean(snap.closed));
   }
   return { el, paint, wait };
 }
@@ -597,7 +602,7 @@ function createCommands(model, repaint) {
 const isWebAddress = (text) => typeof text === "string" && /^https?:\/\//.test(text);
 
 function createNote(model) {
-  const link = make("a", { "data-lt": "desk-link", target: "_blank", rel: "noreferrer", hidden: "" }, "Open the desk page");
+  const link = make("a", { ...OWN_KEYS, "data-lt": "desk-link", target: "_blank", rel: "noreferrer", hidden: "" }, "Open the desk page");
   const text = "These buttons go through the notebook kernel: a busy cell can delay them. ";
   const el = make("div", { class: "lt-note" }, text, link);
   function paint(snap) {
@@ -623,10 +628,11 @@ function createFact(label, mark, read, isBad, title = "") {
 const worst = (snap) => Math.max(snap.lag_ms?.max ?? NaN, snap.worst_stall_ms ?? 0);
 
 function createFooter(model) {
+  const isPage = model.get("host") === "page";
   const facts = [
     createFact("Tick to stop, p99", "lag", (snap) => milliseconds(snap.lag_ms?.p99), (snap) => snap.lag_ms?.p99 > SLOW_MS,
       "From a tick's arrival until its stops were checked, over the last few thousand ticks"),
-    createFact(model.get("host") === "page" ? "worst" : "worst while you computed", "worst", (snap) => milliseconds(worst(snap)), (snap) => worst(snap) > STALL_MS,
+    createFact(isPage ? "worst" : "worst while you computed", "worst", (snap) => milliseconds(worst(snap)), (snap) => worst(snap) > STALL_MS,
       "The longest of these, or the longest that the engine could not run at all"),
     createFact("Alarms", "alarms", (snap) => [whole(snap.alarms), ...(snap.alarm ? [snap.alarm] : [])].join(": "), (snap) => snap.alarms > 0),
   ];
@@ -699,9 +705,7 @@ function render({ model, el }) {
   const repaint = createRepaint(paint);
   const commands = createCommands(model, repaint);
   const shown = [createAnnouncer(), createHeader(commands), createNotice(), createTotals(), createPositions(), createActivity(), createFooter(model)];
-  // Notebooks have keys of their own: those pressed in here are for the panel.
-  const terms = { class: "livetrade-panel", "aria-label": "Live P&L", "data-lm-suppress-shortcuts": "true" };
-  const root = make("section", terms, ...shown.map((part) => part.el));
+  const root = make("section", { class: "livetrade-panel", "aria-label": "Live P&L" }, ...shown.map((part) => part.el));
 
   function paint() {
     const hearing = model.get("host") === "page" ? "HEARD" : silence.hearing();

@@ -191,6 +191,7 @@ def watch_the_panel(tab: Tab) -> None:
 def halt_with_keys_alone(page: Any) -> None:
     """The notebook's own keys stay out of it."""
     page.locator("[data-lt='halt']").focus()
+    page.keyboard.press("b")  # anywhere else it adds a cell
     page.keyboard.press("Enter")
     page.wait_for_function(f"{FOCUSED} === 'confirm'")
     page.keyboard.press("Escape")
@@ -199,6 +200,7 @@ def halt_with_keys_alone(page: Any) -> None:
     page.wait_for_function(f"{FOCUSED} === 'confirm'")
     page.keyboard.press("Enter")
     page.locator("[data-lt='halt']").get_by_text("Halt sent").wait_for()
+    assert page.locator(".jp-CodeCell").count() == len(CELLS)
 
 
 def take_the_panel_away(tab: Tab) -> None:

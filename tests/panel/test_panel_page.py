@@ -335,10 +335,32 @@ def test_nothing_moves_sideways_as_numbers_change(
     assert desk.page.evaluate(boxes) == before
 
 
+def test_two_hundred_positions_scroll_with_keys(desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]) -> None:
+    row = snapshot()["positions"][0]
+    desk.post(positions=[{**row, "symbol": f"NSE:S{number}-EQ"} for number in range(200)], open_positions=200)
+    table = desk.page.locator(".lt-positions[tabindex='0']")
+    table.focus()
+    desk.page.keyboard.press("End")
+    desk.page.wait_for_function("document.querySelector('.lt-positions').scrollTop > 5000")
+    assert desk.page.locator(".livetrade-panel").bounding_box()["height"] < 1_200
+    desk.post()
+    desk.page.wait_for_selector(".lt-positions:not([tabindex])")
+
+
+def test_real_money_looks_like_nothing_else(desk: SimpleNamespace) -> None:
+    ground = "getComputedStyle(document.querySelector('.lt-header')).backgroundColor"
+    desk.post()
+    desk.expect("mode", "PAPER")
+    paper = desk.page.evaluate(ground)
+    desk.post(mode="REAL")
+    desk.expect("mode", "REAL")
+    desk.page.get_by_text("real money", exact=True).wait_for()
+    assert desk.page.evaluate(ground) != paper
+
+
 def test_real_money_and_halts_are_spoken_and_numbers_are_not(desk: SimpleNamespace) -> None:
     desk.post(mode="REAL", halted=True, halt_reason="loss")
     desk.expect("mode", "REAL")
-    desk.page.get_by_text("real money", exact=True).wait_for()
     assert desk.page.text_content("[aria-live='polite']") == "Real money. Trading halted. loss"
     assert desk.page.locator("[aria-live]").count() == 1
 
