@@ -523,7 +523,7 @@ const LABELS = { halt: "Halt", resume: "Resume", flatten: "Flatten" };
 
 let questions = 0;
 
-// Asks once more. Escape, "Keep" and a while without an answer take it back.
+// Asks once more. Escape, "Not now" and a while without an answer take it back.
 function createQuestion(repaint, onYes) {
   let action = "";
   let askedAt = 0;
@@ -533,7 +533,7 @@ function createQuestion(repaint, onYes) {
   const yes = createButton("confirm", (event) => answer(event, () => onYes(action)));
   const no = createButton("cancel", (event) => answer(event, () => {}));
   const el = make("div", { class: "lt-asking", role: "group", "aria-labelledby": text.id, hidden: "" }, text, yes, no);
-  no.textContent = "Keep";
+  no.textContent = "Not now";
   el.addEventListener("keydown", (event) => { if (event.key === "Escape") end(); });
 
   function ask(what, button) {
@@ -578,15 +578,29 @@ function createCommand(mark, actionIn, ask, repaint) {
   return { el, paint, wait };
 }
 
+// Only a plain web address becomes a link: a snapshot must not be able to carry a script.
+const isWebAddress = (text) => typeof text === "string" && /^https?:\/\//.test(text);
+
+// Where an engine has a page of its own, the buttons there need no kernel.
+function createLink() {
+  const el = make("a", { ...OWN_KEYS, "data-lt": "desk-link", target: "_blank", rel: "noreferrer", hidden: "" }, "Desk page");
+  function paint(snap) {
+    setHidden(el, !isWebAddress(snap.desk_url));
+    if (!el.hidden) setAttribute(el, "href", snap.desk_url);
+  }
+  return { el, paint };
+}
+
 function createCommands(model, repaint) {
   const send = (action) => (action === "flatten" ? flatten : halt).wait.begin(DONE[action], model.send({ action }));
   const question = createQuestion(repaint, send);
   const halt = createCommand("halt", (snap) => (snap.halted ? "resume" : "halt"), question.ask, repaint);
   const flatten = createCommand("flatten", () => "flatten", question.ask, repaint);
-  const buttons = make("div", { class: "lt-buttons" }, halt.el, flatten.el);
+  const link = createLink();
+  const buttons = make("div", { class: "lt-buttons" }, link.el, halt.el, flatten.el);
   const el = make("div", { class: "lt-commands" }, buttons, question.el);
   function paint(snap) {
-    for (const part of [halt, flatten, question]) part.paint(snap);
+    for (const part of [link, halt, flatten, question]) part.paint(snap);
     setHidden(buttons, question.isOpen());
     setAttribute(el, "data-asking", String(question.isOpen()));
   }
@@ -597,21 +611,6 @@ function createCommands(model, repaint) {
 }
 
 // ---- footer ---------------------------------------------------------------------------------------------------------
-
-// Only a plain web address becomes a link: a snapshot must not be able to carry a script.
-const isWebAddress = (text) => typeof text === "string" && /^https?:\/\//.test(text);
-
-function createNote(model) {
-  const link = make("a", { ...OWN_KEYS, "data-lt": "desk-link", target: "_blank", rel: "noreferrer", hidden: "" }, "Open the desk page");
-  const text = "These buttons go through the notebook kernel: a busy cell can delay them. ";
-  const el = make("div", { class: "lt-note" }, text, link);
-  function paint(snap) {
-    setHidden(el, model.get("host") === "page");
-    setHidden(link, !isWebAddress(snap.desk_url));
-    if (!link.hidden) setAttribute(link, "href", snap.desk_url);
-  }
-  return { el, paint };
-}
 
 function createFact(label, mark, read, isBad, title = "") {
   const value = make("div", { class: "lt-value", "data-lt": mark });
@@ -636,11 +635,12 @@ function createFooter(model) {
       "The longest of these, or the longest that the engine could not run at all"),
     createFact("Alarms", "alarms", (snap) => [whole(snap.alarms), ...(snap.alarm ? [snap.alarm] : [])].join(": "), (snap) => snap.alarms > 0),
   ];
-  const parts = [...facts, createNote(model)];
   const list = make("div", { class: "lt-facts" }, ...facts.map((fact) => fact.el));
+  const note = make("div", { class: "lt-note" }, "Halt and Flatten go through the notebook kernel: a busy cell can delay them.");
+  note.hidden = isPage;
   return {
-    el: make("footer", { class: "lt-footer" }, list, parts.at(-1).el),
-    paint: (snap) => parts.forEach((part) => part.paint(snap)),
+    el: make("footer", { class: "lt-footer" }, list, note),
+    paint: (snap) => facts.forEach((fact) => fact.paint(snap)),
   };
 }
 
