@@ -446,14 +446,16 @@ function readFill(fill, snap) {
 
 function createList(label, mark, nothing, read) {
   const total = make("span", { class: "lt-count", "data-lt": mark });
-  const title = make("div", { class: "lt-title" }, label, total);
+  const part = make("span");
+  const title = make("div", { class: "lt-title" }, label, total, part);
   const list = make("div", { ...OWN_KEYS, class: "lt-list lt-scrolling", role: "list", "aria-label": label });
   const empty = make("div", { class: "lt-none" }, nothing);
   const entries = createChildren(list, () => createEntry(read));
 
   function paint(items, snap, all) {
     entries.paint(items, (item) => item.id, snap);
-    setText(total, all);
+    setText(total, all === undefined ? "" : whole(all));
+    setText(part, all > items.length ? `${items.length} shown` : "");
     setHidden(list, items.length === 0);
     setHidden(empty, !snap.pnl || items.length > 0);
   }
@@ -464,8 +466,8 @@ function createActivity() {
   const orders = createList("Working orders", "working-orders", "None", readOrder);
   const fills = createList("Last fills", "fills", "None yet", readFill);
   function paint(snap) {
-    orders.paint(snap.orders, snap, whole(snap.working_orders));
-    fills.paint(snap.fills, snap, "");
+    orders.paint(snap.orders, snap, snap.working_orders ?? 0);
+    fills.paint(snap.fills, snap);
   }
   return { el: make("div", { class: "lt-activity" }, orders.el, fills.el), paint };
 }

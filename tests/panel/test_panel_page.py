@@ -277,6 +277,9 @@ def test_orders_and_fills_are_listed(desk: SimpleNamespace) -> None:
         "20 of 50 filled",
     ]
     assert fills.inner_text().split("\n") == ["SELL 10 NSE:INFY-EQ", "13:29:59, stop loss", "1,600.10", "-35.50"]
+    desk.post(working_orders=52)
+    desk.expect("working-orders", "52")
+    desk.page.get_by_text("1 shown").wait_for()
     desk.post(orders=[], fills=[], working_orders=0)
     desk.expect("working-orders", "0")
     desk.page.get_by_text("None yet").wait_for()
