@@ -401,11 +401,14 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     def _after_batch(self) -> None:
         self._set_timer()
-        for wake in self._watchers:
-            guarded(wake)
+        self._wake_watchers()
         self._let_users_in()
         if self._idle_waiters:
             self._on_idle()
+
+    def _wake_watchers(self) -> None:
+        for wake in self._watchers:
+            guarded(wake)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -732,7 +735,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
             "name": self.name,
             "mode": self.mode,
             "ticks_per_second": self._meter.rate(),
-            "closed": self._closing,
+            "closed": self._closed.is_set(),
             "lag_ms": self._meter.lags_ms(),
             "worst_stall_ms": self._meter.worst_stall_ms,
         }
@@ -774,6 +777,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
             self.stream.detach(self, portfolio.quotes(self.account))
             registry.forget(self)
             self._closed.set()
+        self._wake_watchers()  # only now are the numbers the last ones
+        self._end_panels()
         for user in self._users:
             user.stop(CLOSE_SECONDS / 3)
         if get_ident() != self._thread.ident:

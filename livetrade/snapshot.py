@@ -8,9 +8,14 @@ from typing import Any
 from livetrade.core.account import Account
 from livetrade.core.kinds import ExitKind
 from livetrade.core.numbers import MONEY_ONE, money
-from livetrade.core.state import Market
+from livetrade.core.state import SECOND_NS, Market
+from livetrade.core.values import Fill, Order
 
 EQUITY_POINTS = 240
+ORDERS_SHOWN = 50
+FILLS_SHOWN = 6
+FILLS_LOOKED_AT = 200
+"""A panel of some symbols finds its fills among these: a long history costs no more than a short one."""
 LAG_EVERY = 7
 """Every eighth tick is timed: enough to see the worst, cheap enough to do always."""
 
@@ -68,22 +73,28 @@ def headline(account: Account) -> str:
 
 
 def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int) -> dict[str, Any]:
-    """The account's part of a panel's snapshot: plain numbers and texts."""
+    """The account's part of a panel's snapshot (see `livetrade.panel.panel`): plain numbers and texts."""
     ledger = account.ledger
     put_in = ledger.put_in_raw
     total = account.total_pnl_raw
     markets = [m for s, m in sorted(account.markets.items()) if (m.position_raw if symbols is None else s in symbols)]
+    orders = [o for o in account.open_orders.values() if symbols is None or o.symbol in symbols]
+    lately = account.fill_history.fills[-FILLS_LOOKED_AT:]
+    fills = [fill for fill in reversed(lately) if symbols is None or fill.symbol in symbols]
     newest = account.equity_history[-EQUITY_POINTS:]
     curve = [_float(point.cash_raw + point.market_value_raw) for point in newest]
     return {
         "currency": account.currency,
+        "timezone": account.timezone,
         "as_of": now_ns // 1_000_000,
         "seq": account.seq,
         "tick": account.ticks,
         "feed": account.feed.state.value,
+        "feed_reason": account.feed.reason,
         "halted": account.halted is not None,
         "halt_reason": account.halted or "",
         "alarms": len(account.alarms),
+        "alarm": account.alarms[-1].message if account.alarms else "",
         "pnl": {
             "portfolio_value": _float(account.portfolio_value_raw),
             "cash": _float(ledger.cash_raw),
@@ -94,8 +105,11 @@ def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int)
             "day_pnl": _float(account.day_pnl_raw),
             "fees": _float(ledger.fees_raw),
         },
+        "open_positions": sum(1 for market in account.markets.values() if market.position_raw),
         "positions": [_position(account, market, now_ns) for market in markets],
         "working_orders": len(account.open_orders),
+        "orders": [_order(order) for order in orders[-ORDERS_SHOWN:]],
+        "fills": [_fill(fill) for fill in fills[:FILLS_SHOWN]],
         "equity": curve or [_float(account.portfolio_value_raw)],
     }
 
@@ -125,7 +139,42 @@ def _position(account: Account, market: Market, now_ns: int) -> dict[str, Any]:
         "stop_loss_price": exits.get(ExitKind.STOP_LOSS),
         "take_profit_price": exits.get(ExitKind.TAKE_PROFIT),
         "trailing_stop_price": exits.get(ExitKind.TRAILING_STOP),
-        "age": max(0.0, (now_ns - quote.received_ns) / 1e9) if quote is not None else None,
+        "age": max(0, (now_ns - quote.received_ns) // SECOND_NS) if quote is not None else None,
+        "price_decimals": item.scale,
+        "quantity_decimals": item.quantity_scale,
+    }
+
+
+def _order(order: Order) -> dict[str, Any]:
+    item = order.instrument
+    prices, quantities = 10**item.scale, 10**item.quantity_scale
+    return {
+        "id": order.client_order_id,
+        "symbol": item.symbol,
+        "side": order.side.value,
+        "order_type": order.order_type.value,
+        "quantity": order.quantity_raw / quantities,
+        "filled_qty": order.filled_raw / quantities,
+        "limit_price": None if order.limit_raw is None else order.limit_raw / prices,
+        "trigger_price": None if order.trigger_raw is None else order.trigger_raw / prices,
+        "status": order.status.value,
+        "source": order.source.value,
+        "price_decimals": item.scale,
+        "quantity_decimals": item.quantity_scale,
+    }
+
+
+def _fill(fill: Fill) -> dict[str, Any]:
+    item = fill.instrument
+    return {
+        "id": f"{fill.client_order_id} {fill.execution_id}",
+        "time": fill.time_ns // 1_000_000,
+        "symbol": item.symbol,
+        "side": fill.side.value,
+        "quantity": fill.quantity_raw / 10**item.quantity_scale,
+        "price": fill.price_raw / 10**item.scale,
+        "realized_pnl": _float(fill.realized_raw),
+        "source": fill.source.value,
         "price_decimals": item.scale,
         "quantity_decimals": item.quantity_scale,
     }

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from livetrade.strategies import Strategy, StrategyHandle
 
 NOT_CONFIRMED = "Not confirmed"
+PANEL_SECONDS = 0.5
 
 _KINDS = {
     (False, False): OrderType.MARKET,
@@ -585,13 +586,19 @@ class Surface(Reads):
     # ── the panel ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
-        """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most)."""
+        """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most, and fewer
+        with very many positions). `symbols` limits the rows, not the totals."""
         from livetrade.panel import Panel
 
         key = (None if symbols is None else tuple(symbols), fps)
         if key not in self._panels:  # a cell that runs again shows the panel that is there
             self._panels[key] = Panel(self._panel_source(), fps=fps, symbols=symbols)
         return self._panels[key]
+
+    def _end_panels(self) -> None:
+        """A moment for them to show the last numbers: what follows may be the end of the cell, or of the process."""
+        for panel in self._panels.values():
+            panel.wait_for_end(PANEL_SECONDS)
 
     def panel_command(self, action: str) -> None:
         """Sends what a button of the panel means, without waiting."""

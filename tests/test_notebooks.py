@@ -31,6 +31,12 @@ def shown_ticks(notebook: Any) -> list[int]:
     return [widget["state"]["snap"]["tick"] for widget in widgets.values() if "snap" in widget["state"]]
 
 
+def still_pictures(notebook: Any) -> list[str]:
+    """What is left of each panel where no widget is; it has the last numbers."""
+    pages = [output.data.get("text/html", "") for output in outputs(notebook) if "data" in output]
+    return [page for page in pages if "livetrade-picture" in page and "closed" in page]
+
+
 def test_there_are_notebooks() -> None:
     numbers = [path.name[:2] for path in NOTEBOOKS]
     assert numbers == sorted({f"{int(number):02}" for number in numbers}), "each has a number of its own"
@@ -51,6 +57,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     assert complaints(notebook) == []
     if path.stem.endswith("panel"):
         assert max(shown_ticks(notebook)) > 0
+        assert still_pictures(notebook)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -71,3 +78,4 @@ def test_a_notebook_is_saved_as_it_should_be(path: Path) -> None:
     assert not re.search(r"/(home|root|tmp|Users|work)/", path.read_text(encoding="utf-8"))
     if path.stem.endswith("panel"):
         assert max(shown_ticks(notebook)) > 0
+        assert still_pictures(notebook)

@@ -582,6 +582,7 @@ class AttachedEngine(BrokerBooks, Surface):
         registry.forget(self)
         self._user.stop(0.5)
         self._woke()
+        self._end_panels()
 
     def abandon(self) -> None:
         """In a forked child: the connection stayed behind in the parent."""

@@ -36,7 +36,7 @@ from livetrade.desk.orders import Origin
 from livetrade.desk.rows import quote_row
 from livetrade.encoding import encoded, instrument_terms, plain, plain_record
 from livetrade.errors import LiveTradeError
-from livetrade.panel.plain import plain_snapshot
+from livetrade.panel.frames import Frames, plain_snapshot
 from livetrade.stream import nanoseconds
 from livetrade.surface import OrderResult
 
@@ -144,7 +144,7 @@ class PanelLine(Line):
 
     async def begin(self) -> None:
         self.listener.wants_ticks = False
-        self._shown: dict[str, Any] = {}
+        self._frames = Frames(PANEL_SECONDS)
         self._due = 0.0
 
     async def next(self) -> "list[str | bytes]":
@@ -152,18 +152,12 @@ class PanelLine(Line):
         loop = asyncio.get_running_loop()
         await self.listener.wake.wait()
         await asyncio.sleep(max(0.0, self._due - loop.time()))
-        self._due = loop.time() + PANEL_SECONDS
+        began = loop.time()
         self.listener.wake.clear()
         self.listener.note = ""
-        snapshot = plain_snapshot(self.server.engine.panel_snapshot(None))
-        before, self._shown = self._shown, snapshot
-        if {**snapshot, "as_of": None} == {**before, "as_of": None}:
-            return []
-        equity = snapshot["equity"]
-        rest = {name: value for name, value in snapshot.items() if name != "equity"}
-        # The curve changes once a second, and would be most of every message.
-        curve = {} if equity == before.get("equity") else {"equity": equity}
-        return [json.dumps({"type": "panel", "snap": rest, **curve})]
+        frame = self._frames.next(plain_snapshot(self.server.engine.panel_snapshot(None)))
+        self._due = began + self._frames.pause_after(frame)
+        return [json.dumps({"type": "panel", **frame})] if frame else []
 
 
 class AttachedLine(Line):

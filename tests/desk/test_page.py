@@ -15,6 +15,7 @@ from livetrade.desk import sockets
 from livetrade.desk.desk import Desk
 from livetrade.desk.request import ask
 from livetrade.desk.runtime import Running
+from livetrade.panel.frames import parts_of
 from tests.browser import headless
 from tests.desk.kit import attached_to, serving
 from tests.panel.test_panel_page import FileHandler
@@ -68,6 +69,10 @@ class Tab:
 
     def click(self, mark: str) -> None:
         self.page.click(f"[data-lt='{mark}']")
+
+    def command(self, mark: str) -> None:
+        self.click(mark)
+        self.click("confirm")
 
     def others_asked(self, desk: Desk) -> list[str]:
         return [url for url, _ in self.asked if not url.startswith((f"{desk.url}/", "data:"))]
@@ -179,7 +184,7 @@ def test_the_link_in_a_notebook_opens_the_page(desk: Desk, new_tab: Callable[...
         with attached_to(desk) as attached:
             snapshot = attached.panel_snapshot(None)
         assert desk.token not in json.dumps(snapshot)
-        notebook.evaluate("snap => harness.post(snap)", snapshot)
+        notebook.evaluate("parts => harness.post(parts)", parts_of(snapshot))
         with notebook.context.expect_page() as opened:
             notebook.click("[data-lt='desk-link']")
         Tab(opened.value).wait_until_live()
@@ -237,21 +242,21 @@ def test_the_buttons_reach_the_engine_and_the_answer_is_shown(
     engine.market_buy(SBIN, 100).result().raise_if_failed()
     tab.page.wait_for_selector(f"[data-lt-symbol='{SBIN}']")
 
-    tab.click("halt")
+    tab.command("halt")
     soon(lambda: engine.account.halted == "live page")
     tab.wait_for_text("#answer", "Trading is halted")
     tab.wait_for_text("[data-lt='halt']", "Resume")
     assert tab.page.title() == "HALTED main PAPER livetrade desk"
     assert not engine.market_buy(SBIN, 1).result().success
-    tab.click("halt")
+    tab.command("halt")
     soon(lambda: engine.account.halted is None)
     tab.wait_for_text("#answer", "Trading goes on")
     tab.wait_for_text("[data-lt='halt']", "Halt")
 
     tab.click("flatten")
-    tab.wait_for_text("[data-lt='flatten']", "click again")
+    tab.wait_for_text("[data-lt='question']", "closes 1 position at the market")
     assert asked(desk, "positions")
-    tab.click("flatten")
+    tab.click("confirm")
     tab.page.get_by_text("No open positions").wait_for()
     assert asked(desk, "positions") == []
     assert "Trading goes on" not in tab.page.text_content("#answer")
@@ -271,7 +276,7 @@ def test_a_stopped_desk_is_said_and_comes_back(
     tab.wait_for_text("[data-lt='feed']", "STALE")
     assert "Numbers are from" in tab.text("notice")
     assert tab.page.title() == "STALE main PAPER livetrade desk"
-    tab.click("halt")
+    tab.command("halt")
     tab.wait_for_text("#answer", "No answer from the desk: halt may not have been done")
     assert tab.page.get_attribute("#answer", "data-done") == "false"
     tab.wait_for_text("[data-lt='halt']", "Halt")
@@ -426,7 +431,7 @@ def test_everything_can_be_read_and_touched(new_tab: Callable[..., Tab], scheme:
         for terms in (PHONE, WIDE):
             tab = new_tab(**terms, color_scheme=scheme).open(desk.link)
             tab.page.locator("[data-lt-symbol]").nth(len(SYMBOLS) - 1).wait_for()
-            tab.click("halt")
+            tab.command("halt")
             tab.wait_for_text("#answer", "Trading is halted")
             tab.wait_for_text("[data-lt='halt']", "Resume")
             width = terms["viewport"]["width"]
@@ -485,12 +490,14 @@ def test_keys_and_names_lead_everywhere(engine: lt.LiveTradingEngine, desk: Desk
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.lt") == "halt"
     page.keyboard.press("Enter")
+    page.get_by_role("button", name="Halt now").wait_for()
+    page.keyboard.press("Enter")
     soon(lambda: engine.account.halted)
     page.get_by_role("status").filter(has_text="Trading is halted").wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.dataset.lt") == "flatten"
     page.keyboard.press("Space")
-    page.get_by_role("button", name="Flatten all? click again").wait_for()
+    page.get_by_role("button", name="Flatten now").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Flatten", exact=True).wait_for()
 

@@ -24,6 +24,7 @@ from livetrade.core.kinds import FeedState
 from livetrade.core.ticks import Tick
 from livetrade.ports import Sink
 from livetrade.registry import engines
+from livetrade.snapshot import FILLS_SHOWN, ORDERS_SHOWN
 from tests.support import (
     FREE,
     INFY,
@@ -633,6 +634,9 @@ def test_the_panel_sees_and_commands() -> None:
         assert (row["symbol"], row["quantity"], row["last_price"]) == (SBIN, 10, 550)
         assert (row["stop_loss_price"], row["take_profit_price"], row["avg_price"]) == (540, 560, 549)
         assert engine.panel_snapshot([INFY])["positions"] == []
+        [fill] = shown["fills"]
+        assert (fill["symbol"], fill["side"], fill["quantity"], fill["price"]) == (SBIN, "BUY", 10, 549)
+        assert shown["orders"] == []
         for action, check in (
             ("halt", lambda: engine.panel_snapshot(None)["halt_reason"] == "panel"),
             ("flatten", lambda: not engine.position(SBIN)),
@@ -642,6 +646,24 @@ def test_the_panel_sees_and_commands() -> None:
             soon(check)
         engine.panel_command("no such button")
         assert engine.market_buy(SBIN, 1).result(5).success
+
+
+def test_the_panel_lists_the_newest_orders_and_fills() -> None:
+    with trading(stream=quoted()) as engine:
+        engine.stream.update(INFY, bid=1_600, ask=1_600, last=1_600)
+        for number in range(FILLS_SHOWN + 2):
+            engine.market_buy(SBIN, number + 1).result(5).raise_if_failed()
+        resting = [engine.limit_buy(SBIN, 1, 500 - number).result(5) for number in range(ORDERS_SHOWN + 2)]
+        engine.market_buy(INFY, 5).result(5).raise_if_failed()
+        shown: Any = engine.panel_snapshot(None)
+        assert [fill["quantity"] for fill in shown["fills"]] == [5, 8, 7, 6, 5, 4]
+        assert len({fill["id"] for fill in shown["fills"]}) == FILLS_SHOWN
+        assert [row["id"] for row in shown["orders"]] == [answer.order.client_order_id for answer in resting[2:]]
+        assert (shown["orders"][0]["limit_price"], shown["orders"][0]["status"]) == (498, "ACCEPTED")
+        assert (shown["working_orders"], shown["open_positions"]) == (ORDERS_SHOWN + 2, 2)
+        one: Any = engine.panel_snapshot([INFY])
+        assert [fill["symbol"] for fill in one["fills"]] == [INFY]
+        assert (one["orders"], one["open_positions"]) == ([], 2)
 
 
 # ── for a long time ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,6 @@ import pytest
 from comm.base_comm import BaseComm
 
 PATIENCE = 30.0
-UNCHANGED = "unchanged"
 
 
 def make_snapshot(**changes: Any) -> dict[str, Any]:
@@ -25,7 +24,33 @@ def make_snapshot(**changes: Any) -> dict[str, Any]:
         "stop_loss_price": 545.0,
         "take_profit_price": 560.0,
         "trailing_stop_price": None,
-        "age": 0.4,
+        "age": 0,
+        "price_decimals": 2,
+        "quantity_decimals": 0,
+    }
+    order = {
+        "id": "A1",
+        "symbol": "NSE:SBIN-EQ",
+        "side": "BUY",
+        "order_type": "STOP_LIMIT",
+        "quantity": 50,
+        "filled_qty": 20,
+        "limit_price": 541.0,
+        "trigger_price": 540.0,
+        "status": "PARTIALLY_FILLED",
+        "source": "USER",
+        "price_decimals": 2,
+        "quantity_decimals": 0,
+    }
+    fill = {
+        "id": "A0 A0-1",
+        "time": 1_763_711_999_000,
+        "symbol": "NSE:INFY-EQ",
+        "side": "SELL",
+        "quantity": 10,
+        "price": 1_600.1,
+        "realized_pnl": -35.5,
+        "source": "STOP_LOSS",
         "price_decimals": 2,
         "quantity_decimals": 0,
     }
@@ -43,20 +68,26 @@ def make_snapshot(**changes: Any) -> dict[str, Any]:
         "name": "main",
         "mode": "PAPER",
         "currency": "INR",
+        "timezone": "Asia/Kolkata",
         "as_of": 1_763_712_000_000,
         "seq": 7,
         "tick": 1_234,
         "ticks_per_second": 10.2,
         "feed": "LIVE",
+        "feed_reason": "",
         "halted": False,
         "halt_reason": "",
         "closed": False,
         "lag_ms": {"p50": 0.3, "p99": 0.9, "max": 12.0},
         "worst_stall_ms": 14.2,
         "alarms": 0,
+        "alarm": "",
         "pnl": pnl,
+        "open_positions": 1,
         "positions": [position],
-        "working_orders": 2,
+        "working_orders": 1,
+        "orders": [order],
+        "fills": [fill],
         "equity": [500_000.0, 500_900.0, 501_434.5],
     }
     return {**snapshot, **changes}
@@ -121,12 +152,12 @@ class FakeSource:
 class Wire:
     """The messages of every comm of a test, in order, with a way to wait for one.
 
-    Its `snapshots` are put together again: `equity` says UNCHANGED where the message left it out.
+    Its `frames` are the parts of snapshots that came in one message.
     """
 
     def __init__(self) -> None:
         self.opened: list[dict[str, Any]] = []
-        self.snapshots: list[dict[str, Any]] = []
+        self.frames: list[dict[str, Any]] = []
         self.comms: list[BaseComm] = []
         self.arrived = threading.Condition()
 
@@ -135,7 +166,7 @@ class Wire:
             if message == "comm_open":
                 self.opened.append(data["state"])
             elif data.get("method") == "update" and "snap" in data["state"]:
-                self.snapshots.append({**data["state"]["snap"], "equity": data["state"].get("equity", UNCHANGED)})
+                self.frames.append(data["state"])
             self.arrived.notify_all()
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -143,7 +174,12 @@ class Wire:
             assert self.arrived.wait_for(condition, PATIENCE)
 
     def wait_tick(self, tick: int) -> None:
-        self.wait(lambda: bool(self.snapshots) and self.snapshots[-1].get("tick") == tick)
+        self.wait(lambda: tick in self.ticks)
+
+    @property
+    def ticks(self) -> list[int]:
+        """Of the frames so far; each once, because a beat tells the last one again."""
+        return list(dict.fromkeys(frame["snap"].get("tick") for frame in self.frames))
 
     def click(self, content: object) -> None:
         message = {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}

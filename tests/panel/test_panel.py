@@ -13,8 +13,10 @@ import pytest
 from ipywidgets.widgets import widget
 
 from livetrade.panel import CSS, JS, Panel, SnapshotPump
-from tests.panel.conftest import UNCHANGED, FakeSource, Wire
+from livetrade.panel.frames import BYTES_PER_SECOND, Frames, parts_of
+from tests.panel.conftest import PATIENCE, FakeSource, Wire, make_snapshot
 
+PARTS = {"snap", "positions", "orders", "fills", "equity"}
 Log: TypeAlias = pytest.LogCaptureFixture
 
 
@@ -25,7 +27,7 @@ def panel_threads() -> list[threading.Thread]:
 def test_it_opens_with_the_first_snapshot_and_both_files(source: FakeSource, wire: Wire) -> None:
     Panel(source)
     state = wire.opened[-1]
-    assert {**state["snap"], "equity": state["equity"]} == source.state
+    assert {name: state[name] for name in PARTS} == parts_of(source.state)
     assert state["_esm"] == JS.read_text("utf-8")
     assert state["_css"] == CSS.read_text("utf-8")
 
@@ -33,7 +35,7 @@ def test_it_opens_with_the_first_snapshot_and_both_files(source: FakeSource, wir
 def test_nothing_but_the_snapshot_is_synced(source: FakeSource, wire: Wire) -> None:
     Panel(source)
     ours = {key for key in wire.opened[-1] if not key.startswith("_")} - {"layout", "tabbable", "tooltip"}
-    assert ours == {"snap", "equity"}
+    assert ours == PARTS
 
 
 def test_symbols_are_passed_on(source: FakeSource, wire: Wire) -> None:
@@ -46,18 +48,44 @@ def test_a_wake_pushes_the_new_snapshot(source: FakeSource, wire: Wire) -> None:
     source.wait_settled()
     source.post(tick=1_235)
     wire.wait_tick(1_235)
-    assert wire.snapshots == [{**source.state, "equity": UNCHANGED}]
+    assert wire.frames[0] == {"snap": parts_of(source.state)["snap"]}
 
 
-def test_the_equity_is_sent_only_when_it_changed(source: FakeSource, wire: Wire) -> None:
+def test_a_part_is_sent_only_when_it_changed(source: FakeSource, wire: Wire) -> None:
     panel = Panel(source, fps=None)
     source.wait_settled()
-    source.post(tick=1_235)
+    moved = {**source.state["positions"][0], "last_price": 554.0, "age": 1}
+    source.post(tick=1_235, positions=[moved])
     wire.wait_tick(1_235)
     source.post(tick=1_236, equity=[1.0, 2.0])
     wire.wait_tick(1_236)
-    assert [snapshot["equity"] for snapshot in wire.snapshots] == [UNCHANGED, [1.0, 2.0]]
+    source.post(tick=1_237, positions=[{**moved, "quantity": 50}], orders=[])
+    wire.wait_tick(1_237)
+    assert [frame.keys() - {"snap"} for frame in wire.frames if len(frame) > 1] == [{"equity"}, {"positions", "orders"}]
+    assert panel.snap["moving"]["last_price"] == [554.0]
+    assert panel.positions[0]["quantity"] == 50
     assert panel.equity == [1.0, 2.0]
+
+
+def test_many_positions_are_shown_less_often() -> None:
+    few, many = Frames(1 / 30), Frames(1 / 30)
+    position = make_snapshot()["positions"][0]
+    few.next(make_snapshot())
+    assert few.pause_after(few.next(make_snapshot(tick=1_235))) == 1 / 30
+    crowd = [{**position, "symbol": f"NSE:S{number}-EQ"} for number in range(200)]
+    many.next(make_snapshot(positions=crowd))
+    frame = many.next(make_snapshot(positions=crowd, tick=1_235))
+    assert frame.keys() == {"snap"}
+    assert len(json.dumps(frame)) < many.pause_after(frame) * BYTES_PER_SECOND
+
+
+def test_a_quiet_engine_is_heard_of(source: FakeSource, wire: Wire) -> None:
+    Panel(source)
+    source.wait_settled()
+    before = len(wire.frames)
+    source.state = {**source.state, "as_of": source.state["as_of"] + 2_000}  # nobody was told
+    wire.wait(lambda: len(wire.frames) > before and wire.frames[-1]["snap"]["as_of"] == source.state["as_of"])
+    assert wire.frames[-1].keys() == {"snap"}
 
 
 def test_a_burst_is_folded_and_its_last_snapshot_arrives(source: FakeSource, wire: Wire) -> None:
@@ -68,9 +96,8 @@ def test_a_burst_is_folded_and_its_last_snapshot_arrives(source: FakeSource, wir
         source.post(tick=tick)
     wire.wait_tick(11_999)
     elapsed = time.monotonic() - began
-    assert len(wire.snapshots) <= elapsed * fps + 1
-    ticks = [snapshot["tick"] for snapshot in wire.snapshots]
-    assert ticks == sorted(set(ticks))
+    assert len(wire.frames) <= elapsed * fps + 1
+    assert wire.ticks == sorted(wire.ticks)
 
 
 def test_within_one_slot_nothing_is_pushed_twice(source: FakeSource, wire: Wire) -> None:
@@ -79,7 +106,7 @@ def test_within_one_slot_nothing_is_pushed_twice(source: FakeSource, wire: Wire)
     source.wait_settled()
     for tick in range(2_000, 2_100):
         source.post(tick=tick)
-    assert wire.snapshots == []
+    assert wire.frames == []
     assert source.reads == 2
 
 
@@ -91,7 +118,7 @@ def test_the_cap_holds_whatever_is_asked(source: FakeSource, wire: Wire, fps: fl
     for tick in range(2_000, 12_000):
         source.post(tick=tick)
     wire.wait_tick(11_999)
-    assert len(wire.snapshots) <= (time.monotonic() - began) * cap + 1
+    assert len(wire.frames) <= (time.monotonic() - began) * cap + 1
 
 
 @pytest.mark.parametrize("fps", [0, -1, math.nan])
@@ -100,24 +127,10 @@ def test_an_impossible_rate_is_refused(source: FakeSource, wire: Wire, fps: floa
         Panel(source, fps=fps)
 
 
-def test_without_wakes_nothing_is_read_or_pushed(source: FakeSource, wire: Wire) -> None:
-    Panel(source, fps=None)
-    source.wait_settled()
-    source.state = {**source.state, "tick": 9_999}  # nobody was told
-    source.post(tick=10_000)
-    wire.wait_tick(10_000)
-    assert source.reads == 3
-    assert [snapshot["tick"] for snapshot in wire.snapshots] == [10_000]
-
-
 def test_a_wake_without_news_pushes_nothing(source: FakeSource, wire: Wire) -> None:
-    Panel(source, fps=None)
-    source.wait_settled()
-    source.post(as_of=source.state["as_of"] + 1_000)
-    source.wait(lambda: source.reads >= 3)
-    source.post(tick=1_235)
-    wire.wait_tick(1_235)
-    assert len(wire.snapshots) == 1
+    frames = Frames(1 / 30)
+    assert frames.next(make_snapshot()).keys() == PARTS
+    assert frames.next(make_snapshot(as_of=make_snapshot()["as_of"] + 1_000)) == {}
 
 
 def test_nan_and_infinity_become_null(source: FakeSource, wire: Wire) -> None:
@@ -126,8 +139,9 @@ def test_nan_and_infinity_become_null(source: FakeSource, wire: Wire) -> None:
     pnl = {**source.state["pnl"], "total_pnl": math.nan, "day_pnl": -math.inf}
     source.post(tick=1_235, pnl=pnl, equity=(1.0, math.inf))
     wire.wait_tick(1_235)
-    sent = wire.snapshots[-1]
-    assert (sent["pnl"]["total_pnl"], sent["pnl"]["day_pnl"], sent["equity"]) == (None, None, [1.0, None])
+    sent = wire.frames[0]
+    pnl = sent["snap"]["pnl"]
+    assert (pnl["total_pnl"], pnl["day_pnl"], sent["equity"]) == (None, None, [1.0, None])
     json.dumps(sent, allow_nan=False)
 
 
@@ -137,7 +151,16 @@ def test_the_last_snapshot_of_a_closed_engine_arrives_and_the_thread_ends(source
     source.post(tick=1_235, closed=True)
     wire.wait_tick(1_235)
     source.wait_unwatched()
-    assert wire.snapshots[-1]["closed"] is True
+    assert wire.frames[-1]["snap"]["closed"] is True
+
+
+def test_the_last_frame_can_be_waited_for(source: FakeSource, wire: Wire) -> None:
+    panel = Panel(source)
+    panel.wait_for_end(0)
+    source.wait_settled()
+    source.post(tick=1_235, closed=True)
+    panel.wait_for_end(PATIENCE)
+    assert panel.snap["closed"] is True
 
 
 def test_a_panel_of_a_closed_engine_needs_no_thread(source: FakeSource, wire: Wire) -> None:
@@ -153,8 +176,8 @@ def test_a_source_that_cannot_be_watched_is_stale(source: FakeSource, wire: Wire
 
     source.panel_watch = refuse
     Panel(source)
-    wire.wait(lambda: bool(wire.snapshots))
-    assert wire.snapshots[-1] == {**source.state, "equity": UNCHANGED, "stale": True}
+    wire.wait(lambda: bool(wire.frames))
+    assert wire.frames == [{"snap": {**parts_of(source.state)["snap"], "stale": True}}]
 
 
 def test_close_ends_the_thread_and_keeps_the_picture(source: FakeSource, wire: Wire) -> None:
@@ -187,23 +210,22 @@ def test_a_failing_source_is_stale_and_logged_once(source: FakeSource, wire: Wir
     source.wait_settled()
     source.error = RuntimeError("no answer")
     source.post()
-    wire.wait(lambda: bool(wire.snapshots) and wire.snapshots[-1].get("stale") is True)
-    assert wire.snapshots[-1]["tick"] == 1_234
+    wire.wait(lambda: bool(wire.frames) and wire.frames[-1]["snap"].get("stale") is True)
+    assert wire.frames[-1]["snap"]["tick"] == 1_234
     reads = source.reads
     source.post()
     source.wait(lambda: source.reads > reads)
     source.error = None
     source.post(tick=1_235)
     wire.wait_tick(1_235)
-    assert "stale" not in wire.snapshots[-1]
+    assert "stale" not in wire.frames[-1]["snap"]
     assert [record.name for record in caplog.records] == ["livetrade.panel"]
-    assert len(wire.snapshots) == 2
 
 
 def test_a_source_that_fails_at_first_gives_a_stale_panel(source: FakeSource, wire: Wire, caplog: Log) -> None:
     source.error = RuntimeError("not ready")
     panel = Panel(source)
-    assert panel.snap == {"stale": True}
+    assert panel.snap["stale"] is True
     assert repr(panel) == "<Panel: no snapshot yet>"
 
 
@@ -212,8 +234,8 @@ def test_a_failing_transport_is_logged_once_and_the_pump_goes_on(source: FakeSou
     delivered = []
     arrived = threading.Event()
 
-    def deliver(snapshot: dict[str, Any]) -> bool:
-        delivered.append(snapshot["tick"])
+    def deliver(frame: dict[str, Any]) -> bool:
+        delivered.append(frame["snap"]["tick"])
         arrived.set()
         raise OSError("gone")
 
@@ -274,7 +296,13 @@ def test_the_bundle_holds_the_widget_and_a_still_picture(source: FakeSource, wir
     picture = data["text/html"]
     assert all(
         text in picture
-        for text in ("1,434.50", "&lt;b&gt;X&lt;/b&gt;", "545.00", "2025-11-21 08:00:00 UTC", "<td>–</td>")
+        for text in (
+            "1,434.50",
+            "&lt;b&gt;X&lt;/b&gt;",
+            "545.00 (-1.52%)",
+            "2025-11-21 13:30:00 Asia/Kolkata",
+            "13:29:59",
+        )
     )
     assert "<b>X" not in picture
 

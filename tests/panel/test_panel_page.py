@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from livetrade.panel import CSS, JS
+from livetrade.panel.frames import parts_of
 from tests.browser import require_browser
 
 pytestmark = pytest.mark.browser
@@ -77,7 +78,7 @@ def desk(browser: Any, address: str, snapshot: Callable[..., dict[str, Any]]) ->
     page.wait_for_function("window.harness")
 
     def post(**changes: Any) -> None:
-        page.evaluate("snap => harness.post(snap)", snapshot(**changes))
+        page.evaluate("parts => harness.post(parts)", parts_of(snapshot(**changes)))
 
     def expect(mark: str, text: str) -> None:
         page.wait_for_function(
@@ -104,9 +105,10 @@ EXPECTED = {
     "portfolio-value": "501,434.50",
     "fees": "20.00",
     "total-pnl-percent": "+0.29%",
-    "working-orders": "2",
+    "working-orders": "1",
     "alarms": "0",
     "lag": "0.9 ms",
+    "worst": "14 ms",
     "halt": "Halt",
     "flatten": "Flatten",
 }
@@ -153,13 +155,13 @@ def test_updates_change_texts_and_keep_elements(desk: SimpleNamespace, snapshot:
 
 def test_only_the_latest_snapshot_is_painted(desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]) -> None:
     desk.page.evaluate(
-        """(snap) => {
+        """(parts) => {
             window.painted = [];
             const tick = document.querySelector("[data-lt='tick']");
             new MutationObserver(() => painted.push(tick.textContent)).observe(tick, { childList: true });
-            for (let i = 1; i <= 1000; i++) harness.post({ ...snap, tick: i });
+            for (let i = 1; i <= 1000; i++) harness.post({ ...parts, snap: { ...parts.snap, tick: i } });
         }""",
-        snapshot(),
+        parts_of(snapshot()),
     )
     desk.expect("tick", "tick 1,000")
     assert desk.page.evaluate("painted") == ["tick 1,000"]
@@ -182,55 +184,181 @@ def test_unknown_numbers_are_dashes_and_zero_has_no_sign(desk: SimpleNamespace) 
     desk.expect("total-pnl", "–")
     desk.expect("day-pnl", "0.00")
     desk.expect("lag", "–")
+    desk.expect("worst", "–")
 
 
-def test_flatten_asks_once_more(desk: SimpleNamespace) -> None:
+def test_a_command_asks_once_more(desk: SimpleNamespace) -> None:
     desk.post()
-    flatten = desk.page.locator("[data-lt='flatten']")
-    flatten.click()
-    desk.expect("flatten", "Flatten all? click again")
+    desk.page.click("[data-lt='flatten']")
+    desk.expect("question", "Flatten? It closes 1 position at the market and cancels 1 order.")
+    desk.expect("confirm", "Flatten now")
+    assert desk.page.is_hidden("[data-lt='flatten']")
     assert desk.sent() == []
-    flatten.click()
+    desk.post(open_positions=2, working_orders=0)
+    desk.expect("question", "Flatten? It closes 2 positions at the market.")
+    desk.page.click("[data-lt='confirm']")
     desk.expect("flatten", "Flatten sent")
     assert desk.sent() == [{"action": "flatten"}]
-    desk.post(positions=[], working_orders=0)
+    desk.post(open_positions=0, positions=[], working_orders=0)
     desk.expect("flatten", "Flatten")
 
 
-def test_an_unconfirmed_flatten_is_forgotten(desk: SimpleNamespace) -> None:
+def test_a_question_is_taken_back(desk: SimpleNamespace) -> None:
     desk.page.clock.install()
     desk.page.reload()
     desk.page.wait_for_function("window.harness")
-    desk.page.click("[data-lt='flatten']")
-    desk.page.clock.run_for(100)
-    assert desk.page.text_content("[data-lt='flatten']") == "Flatten all? click again"
-    desk.page.clock.run_for(3_100)
-    assert desk.page.text_content("[data-lt='flatten']") == "Flatten"
+    question = desk.page.locator(".lt-asking")
+    take_back: list[Callable[[], object]] = [
+        lambda: desk.page.click("[data-lt='cancel']"),
+        lambda: desk.page.keyboard.press("Escape"),
+        lambda: desk.page.clock.run_for(10_100),
+    ]
+    for end in take_back:
+        desk.page.click("[data-lt='flatten']")
+        question.wait_for()
+        end()
+        question.wait_for(state="hidden")
+        assert desk.page.evaluate("document.activeElement.dataset.lt") == "flatten"
     assert desk.sent() == []
 
 
+def test_keys_alone_command(desk: SimpleNamespace) -> None:
+    desk.post()
+    desk.page.keyboard.press("Tab")
+    assert desk.page.evaluate("document.activeElement.dataset.lt") == "halt"
+    desk.page.keyboard.press("Enter")
+    desk.expect("question", "Halt? Orders that open are refused; exits stay armed.")
+    assert desk.page.evaluate("document.activeElement.dataset.lt") == "confirm"
+    desk.page.get_by_role("group", name="Halt? Orders that open are refused; exits stay armed.").wait_for()
+    desk.page.keyboard.press("Enter")
+    desk.expect("halt", "Halt sent")
+    assert desk.sent() == [{"action": "halt"}]
+    assert desk.page.evaluate("document.activeElement.dataset.lt") == "halt"
+
+
 def test_neither_a_double_click_nor_a_held_key_confirms(desk: SimpleNamespace) -> None:
-    flatten = desk.page.locator("[data-lt='flatten']")
-    flatten.dblclick()
-    desk.expect("flatten", "Flatten all? click again")
-    flatten.press("Escape")
-    desk.expect("flatten", "Flatten")
-    for _ in range(5):
-        desk.page.keyboard.down("Enter")
-    desk.page.keyboard.up("Enter")
-    desk.expect("flatten", "Flatten all? click again")
+    question = desk.page.locator(".lt-asking")
+    for command in ("halt", "flatten"):
+        for width in (360, 1000):
+            desk.page.set_viewport_size({"width": width, "height": 700})
+            desk.page.locator(f"[data-lt='{command}']").dblclick()
+            question.wait_for()
+            desk.page.keyboard.press("Escape")
+            question.wait_for(state="hidden")
+        desk.page.locator(f"[data-lt='{command}']").focus()
+        for _ in range(5):
+            desk.page.keyboard.down("Enter")
+        desk.page.keyboard.up("Enter")
+        question.wait_for()
+        desk.page.keyboard.press("Escape")
     assert desk.sent() == []
 
 
 def test_halt_becomes_resume_when_the_engine_says_so(desk: SimpleNamespace) -> None:
     desk.post()
     desk.page.click("[data-lt='halt']")
+    desk.page.click("[data-lt='confirm']")
     desk.expect("halt", "Halt sent")
     desk.post(halted=True, halt_reason="by hand")
     desk.expect("halt", "Resume")
     desk.expect("notice", "Trading halted: by hand. Exits stay armed.")
     desk.page.click("[data-lt='halt']")
+    desk.page.click("[data-lt='confirm']")
     assert desk.sent() == [{"action": "halt"}, {"action": "resume"}]
+
+
+def test_orders_and_fills_are_listed(desk: SimpleNamespace) -> None:
+    desk.post()
+    orders, fills = (desk.page.get_by_role("list", name=name) for name in ("Working orders", "Last fills"))
+    assert orders.inner_text().split("\n") == [
+        "BUY 50 NSE:SBIN-EQ",
+        "stop limit",
+        "540.00 / 541.00",
+        "20 of 50 filled",
+    ]
+    assert fills.inner_text().split("\n") == ["SELL 10 NSE:INFY-EQ", "13:29:59, stop loss", "1,600.10", "-35.50"]
+    desk.post(working_orders=52)
+    desk.expect("working-orders", "52")
+    desk.page.get_by_text("1 shown").wait_for()
+    desk.post(orders=[], fills=[], working_orders=0)
+    desk.expect("working-orders", "0")
+    desk.page.get_by_text("None yet").wait_for()
+
+
+PLACES = [
+    ({"stop_loss_price": 545.0, "take_profit_price": 565.0, "last_price": 550.0}, "25%"),
+    ({"stop_loss_price": 540.0, "take_profit_price": None, "last_price": 545.0, "avg_price": 550.0}, "50%"),
+    ({"stop_loss_price": None, "take_profit_price": 560.0, "last_price": 557.5, "avg_price": 550.0}, "75%"),
+    ({"quantity": -100, "stop_loss_price": 560.0, "take_profit_price": 540.0, "last_price": 545.0}, "75%"),
+    ({"stop_loss_price": 545.0, "take_profit_price": 560.0, "last_price": 1.0}, "0%"),
+    ({"stop_loss_price": None, "take_profit_price": None}, None),
+]
+
+
+def test_a_marker_stands_between_stop_and_target(
+    desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]
+) -> None:
+    for number, (changes, place) in enumerate(PLACES):
+        desk.post(tick=number, positions=[{**snapshot()["positions"][0], **changes}])
+        desk.expect("tick", f"tick {number}")
+        left = desk.page.evaluate("document.querySelector('.lt-marker').style.left")
+        assert (left if desk.page.is_visible(".lt-track") else None) == place
+
+
+def test_silence_is_no_calm_market(desk: SimpleNamespace) -> None:
+    desk.page.clock.install()
+    desk.page.reload()
+    desk.page.wait_for_function("window.harness")
+    assert desk.page.text_content("[data-lt='feed']") == "WAITING"
+    desk.post()
+    desk.page.clock.run_for(2_000)
+    assert desk.page.text_content("[data-lt='feed']") == "LIVE"
+    desk.page.clock.run_for(8_000)
+    assert desk.page.text_content("[data-lt='feed']") == "SILENT"
+    assert "No word from the engine since 21 Nov 2025, 13:30:00." in desk.page.text_content("[data-lt='notice']")
+    assert desk.page.get_attribute(".livetrade-panel", "data-asleep") == "true"
+    desk.post()
+    desk.page.clock.run_for(100)
+    assert desk.page.text_content("[data-lt='feed']") == "LIVE"
+
+
+def test_nothing_moves_sideways_as_numbers_change(
+    desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]
+) -> None:
+    boxes = """[...document.querySelectorAll(".lt-cell, .lt-figure, .lt-button, .lt-positions, .lt-activity")].map(
+        (node) => Object.values(node.getBoundingClientRect().toJSON())
+    )"""
+    desk.post()
+    desk.expect("tick", "tick 1,234")
+    before = desk.page.evaluate(boxes)
+    pnl = {name: -value * 33.3 for name, value in snapshot()["pnl"].items() if "portfolio" not in name}
+    moved = {**snapshot()["positions"][0], "last_price": 1_211.11, "total_pnl": -88_111.1, "unrealized_pnl": 9_999.99}
+    desk.post(tick=1_000_000, ticks_per_second=999.9, pnl={**snapshot()["pnl"], **pnl, "cash": 1.0}, positions=[moved])
+    desk.expect("tick", "tick 1,000,000")
+    assert desk.page.evaluate(boxes) == before
+
+
+def test_two_hundred_positions_scroll_with_keys(desk: SimpleNamespace, snapshot: Callable[..., dict[str, Any]]) -> None:
+    row = snapshot()["positions"][0]
+    desk.post(positions=[{**row, "symbol": f"NSE:S{number}-EQ"} for number in range(200)], open_positions=200)
+    table = desk.page.locator(".lt-positions[tabindex='0']")
+    table.focus()
+    desk.page.keyboard.press("End")
+    desk.page.wait_for_function("document.querySelector('.lt-positions').scrollTop > 5000")
+    assert desk.page.locator(".livetrade-panel").bounding_box()["height"] < 1_200
+    desk.post()
+    desk.page.wait_for_selector(".lt-positions:not([tabindex])")
+
+
+def test_real_money_looks_like_nothing_else(desk: SimpleNamespace) -> None:
+    ground = "getComputedStyle(document.querySelector('.lt-header')).backgroundColor"
+    desk.post()
+    desk.expect("mode", "PAPER")
+    paper = desk.page.evaluate(ground)
+    desk.post(mode="REAL")
+    desk.expect("mode", "REAL")
+    desk.page.get_by_text("real money", exact=True).wait_for()
+    assert desk.page.evaluate(ground) != paper
 
 
 def test_real_money_and_halts_are_spoken_and_numbers_are_not(desk: SimpleNamespace) -> None:
@@ -245,6 +373,8 @@ def test_a_dead_panel_says_so(desk: SimpleNamespace, changes: dict[str, bool], f
     desk.post(**changes)
     desk.expect("feed", feed)
     assert desk.page.is_visible("[data-lt='notice']")
+    spoken = {"STALE": "These numbers are not live.", "CLOSED": "Engine closed."}[feed]
+    assert desk.page.text_content("[aria-live='polite']") == f"Paper trading. Trading is on. {spoken}"
     assert desk.page.is_disabled("[data-lt='flatten']") is ("closed" in changes)
 
 

@@ -39,7 +39,7 @@ async function ask(address, patience, options = {}) {
 // ---- the panel ------------------------------------------------------------------------------------------------------
 
 const callbacks = new Map();
-const state = { snap: {}, equity: [], host: "page" };
+const state = { snap: {}, host: "page" };
 
 const model = {
   get: (name) => state[name],
@@ -64,13 +64,13 @@ async function command(action) {
     keepalive: true, // it arrives though the page is closed in the same moment
   });
   const told = message ?? `No answer from the desk: ${action} may not have been done`;
-  setText(answer, `${new Date().toLocaleTimeString("en-GB")} ${told}`);
+  setText(answer, `${new Date().toLocaleTimeString("en-GB", { timeZone: state.snap.timezone })} ${told}`);
   answer.dataset.done = String(Boolean(success));
   return Boolean(success);
 }
 
 panel.render({ model, el: main });
-main.querySelector(".lt-footer").append(answer);
+main.querySelector(".lt-header").append(answer);
 
 // ---- the connection -------------------------------------------------------------------------------------------------
 
@@ -86,9 +86,9 @@ function connect() {
     heard = performance.now();
     wait = SHORTEST_WAIT_MS;
     setText(connection, "");
-    const message = JSON.parse(event.data);
-    if (message.equity) state.equity = message.equity;
-    show(message.snap);
+    const { type, ...frame } = JSON.parse(event.data); // the parts of the snapshot that have changed
+    Object.assign(state, frame);
+    show(state.snap);
   };
   opened.onclose = (event) => lose(event.reason ? `The desk has closed the connection: ${event.reason}.` : "Not connected to the desk.");
   socket = opened;
