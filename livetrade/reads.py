@@ -23,6 +23,7 @@ from livetrade.core.numbers import at, money
 from livetrade.core.records import record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
+from livetrade.explain import EXPLAINED_BY, explained
 from livetrade.terms import Filters, spelled_out
 from livetrade.why import Why
 
@@ -146,6 +147,24 @@ class Reads(ABC):
     def _strategy_infos(self) -> Sequence[StrategyInfo]:
         """Those that were started here."""
         return ()
+
+    def explain(self, by: Literal["symbol", "strategy", "tag"] = "symbol", *, exact: Exact = False) -> "pd.DataFrame":
+        """Where the P&L came from: a row for each symbol (or strategy, or tag) with price_move, spread, slippage, a
+        column for each charge as `fills(charges=True)` has them, and total_pnl. What costs is below zero; the parts sum
+        to `total_pnl` to the last digit, and the rows to the portfolio's.
+
+        spread: half of what bid and ask were apart, on each fill. slippage: the fill's price against the ask (of a
+        sale, the bid) that its order was sent at; an order that had to wait, such as a limit order, is held against the
+        quote of its fill. price_move: all else, which is how far the middle of the market went from fill to fill and to
+        the mark. What was not known at a fill is nothing there and stands in price_move: the spread where there was
+        only a last price or one side, both at a settlement and for fills from before livetrade kept them.
+        """
+        if by not in EXPLAINED_BY:
+            raise OrderError(f"explain: by must be one of {', '.join(map(repr, EXPLAINED_BY))}, not {by!r}")
+        fills, totals, view = self._read(
+            lambda account: (account.fill_history.columns["fill"][:], portfolio.PARTS[by](account), view_of(account))
+        )
+        return explained(fills, totals, view, by=by, exact=exact)  # type: ignore[arg-type]
 
     # ── statistics ───────────────────────────────────────────────────────────────────────────────────────────────────
 

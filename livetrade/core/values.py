@@ -261,6 +261,10 @@ class Fill:
     low_raw: int = 0
     """The lowest and the highest mark (twice the price) of its book since the fill before; 0 when it was flat."""
     high_raw: int = 0
+    reference_raw: int = 0
+    """The price on its side when its order was sent, or of this moment where its order had to wait; 0 while unknown."""
+    spread_raw: int = 0
+    """How far bid and ask were apart when it was booked; 0 where one of them was unknown."""
 
     @property
     def symbol(self) -> str:
