@@ -69,8 +69,9 @@ from livetrade.reconciling import (
 )
 from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
-from livetrade.snapshot import Meter, headline, panel_snapshot
+from livetrade.snapshot import Meter, panel_snapshot
 from livetrade.stream import LivePriceStream
+from livetrade.summary import headline
 from livetrade.surface import OrderHandle, OrderResult, Surface, taken_at
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
@@ -90,6 +91,8 @@ HELD_UP = 100
 RECORDING_SECONDS = 10.0
 """How long an engine's end waits for recordings to be closed."""
 BROKER_SECONDS = 30.0
+GLANCE_SECONDS = 2.0
+"""How long what only shows the engine waits for its thread."""
 SECOND_LOOKS = (0.3, 1.0)
 """Seconds until a broker is asked again whose fills are not ours: a report may be on its way."""
 RECORD_EVERY = 5
@@ -525,6 +528,12 @@ class LiveTradingEngine(BrokerBooks, Surface):
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
 
+    def _glance(self, question: Callable[[Account], T]) -> T | None:
+        try:
+            return self._inbox.ask(partial(question, self.account), GLANCE_SECONDS)
+        except TimeoutError:
+            return None
+
     def _preview(self, command: ev.SubmitOrder) -> Preview:
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
@@ -662,6 +671,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
     @property
     def mode(self) -> str:
         return "REAL" if self._broker.real else "PAPER"
+
+    def _state(self) -> str:
+        return "closed" if self._closing else "halted" if self.account.halted is not None else "open"
 
     @property
     def registered_as(self) -> str:
@@ -832,9 +844,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
         )
 
     def __repr__(self) -> str:
-        figures, halted = self._read(lambda account: (headline(account), account.halted))
-        state = "closed" if self._closing else "halted" if halted is not None else "open"
-        return f"<LiveTradingEngine {self.name} {self.mode} {state}: {figures}>"
+        figures = self._glance(headline) or "its thread is busy and does not answer"
+        return f"<LiveTradingEngine {self.name} {self.mode} {self._state()}: {figures}>"
 
 
 class FeedSink:

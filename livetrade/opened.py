@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from livetrade.journal.store import EVENTS, TICKS, UNREADABLE, rows_of
 from livetrade.journal.verify import found_head, reading
 from livetrade.reads import Reads, view_of
 from livetrade.registry import levels_outside
+from livetrade.summary import Summary
 from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
@@ -157,8 +158,19 @@ class OpenedJournal(Reads):
         """What it has prices or orders of."""
         return self._read(lambda account: sorted(account.instruments))
 
+    def _glance(self, question: Callable[[Account], T]) -> T:
+        """Of what was read last, where nothing can be read now."""
+        with suppress(JournalError, OSError):
+            return self._read(question)
+        return question(self._account)
+
+    def _title(self, seen: Summary | None) -> str:
+        account = self._account
+        mode = "" if account.session is None else f" · {account.session.mode}"
+        return f"{self.path.name}{mode} · {account.seq:,} events{f' · damaged: {self.damage}' if self.damage else ''}"
+
     def __repr__(self) -> str:
-        return self._read(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
+        return self._glance(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
 
 
 _FIGURES = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}

@@ -16,6 +16,7 @@ from livetrade import files, frames, portfolio, stats
 from livetrade.audit import audit_of, frame_of
 from livetrade.columns import Columns, Exact, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.events import AccountOpened
 from livetrade.core.instruments import Instrument
@@ -24,6 +25,7 @@ from livetrade.core.records import record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.explain import EXPLAINED_BY, explained
+from livetrade.summary import Summary, shown, state_of, summary_of
 from livetrade.terms import Filters, spelled_out
 from livetrade.why import Why
 
@@ -48,6 +50,29 @@ class Reads(ABC):
     @abstractmethod
     def _instrument(self, symbol: str) -> Instrument:
         """The instrument of a symbol. Raises `OrderError` for a malformed symbol."""
+
+    # ── at a glance ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _glance(self, question: Callable[[Account], T]) -> T | None:
+        """As `_read`, for what only shows: it waits for nobody and raises nothing. None where nobody answers."""
+        return self._read(question)
+
+    @abstractmethod
+    def _title(self, seen: Summary | None) -> str:
+        """What stands above the account where it is shown: which one, and how it is."""
+
+    def _above(self, seen: Summary) -> str:
+        """HTML between the title and the account."""
+        return html.text(state_of(seen))
+
+    def _below(self) -> str:
+        """HTML of what there is to tell beside the account."""
+        return ""
+
+    def _repr_html_(self) -> str:
+        seen = self._glance(summary_of)
+        title = self._title(seen)
+        return html.card(title) if seen is None else shown(title, self._above(seen), seen, self._below())
 
     # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ from livetrade import portfolio
 from livetrade.columns import View
 from livetrade.context import MANUAL, StrategyInfo, current_source, current_strategy
 from livetrade.core import events as ev
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
 from livetrade.core.instruments import Instrument
@@ -32,7 +33,7 @@ from livetrade.core.kinds import (
     TimeInForce,
 )
 from livetrade.core.numbers import Number, money_raw, number
-from livetrade.core.records import replaced
+from livetrade.core.records import for_users, replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
@@ -40,6 +41,7 @@ from livetrade.handle import Handle
 from livetrade.preview import Preview
 from livetrade.reads import Reads, view_of
 from livetrade.stream import LivePriceStream
+from livetrade.summary import Summary
 from livetrade.terms import (
     MarketTerms,
     PreviewTerms,
@@ -73,6 +75,16 @@ _KINDS = {
 """By whether a limit and a trigger are given."""
 
 
+_INNER = frozenset(
+    {
+        "abandon", "after", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello", "idle",
+        "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch", "post_tick",
+        "process", "registered_as", "seen_quotes", "take", "tend",
+    }
+)  # fmt: skip
+"""What engines say to a stream, a panel or a desk; completion leaves it out."""
+
+
 class OrderResult(NamedTuple):
     """The answer to a command: `success, message, order = await engine.market_buy(...)`.
 
@@ -91,6 +103,11 @@ class OrderResult(NamedTuple):
         if self.message.startswith(NOT_CONFIRMED):
             raise OrderPendingError(self.message)
         raise OrderRefusedError(self.message)
+
+    def _repr_html_(self) -> str:
+        verdict = "done" if self.success else NOT_CONFIRMED if self.message.startswith(NOT_CONFIRMED) else "refused"
+        told = [] if self.order is None else [self.order._repr_html_()]
+        return html.card(f"{'✓' if self.success else '✗'} {self.message or verdict}", *told)
 
 
 class OrderHandle(Handle[OrderResult]):
@@ -169,10 +186,31 @@ class Surface(Reads):
         """The quote of each symbol that has one, all of one moment (`stream.Owner`)."""
         return self._read(lambda account: (portfolio.quotes(account), view_of(account)))
 
+    def seen_quotes(self) -> list[Tick]:
+        """The quotes for what only shows them (`stream.Owner`)."""
+        return self._glance(portfolio.quotes) or []
+
     @property
     @abstractmethod
     def mode(self) -> str:
         """PAPER or REAL."""
+
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), _INNER)
+
+    def _state(self) -> str:
+        """Such as open or closed."""
+        return "open"
+
+    def _title(self, seen: Summary | None) -> str:
+        busy = "" if seen is not None else " · its thread is busy and does not answer"
+        return f"{self.name} · {self.mode}{' MONEY' if self.mode == 'REAL' else ''} · {self._state()}{busy}"
+
+    def _below(self) -> str:
+        """The strategies that were started here."""
+        infos = self._strategies.infos(self.process)
+        rows = [(info.name, info.state, f"{info.started_at:%H:%M:%S}", info.error or None) for info in infos]
+        return html.table(("Strategy", "State", "Started", "Error"), rows, "strategies()") if rows else ""
 
     @abstractmethod
     def close(self) -> None:

@@ -43,8 +43,9 @@ from livetrade.preview import Preview
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.reconciling import Compared
-from livetrade.snapshot import headline, panel_snapshot
+from livetrade.snapshot import panel_snapshot
 from livetrade.stream import LivePriceStream
+from livetrade.summary import headline
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.why import Why
@@ -586,11 +587,16 @@ class AttachedEngine(BrokerBooks, Surface):
         self._closing = True
         self._link.abandon()
 
-    def __repr__(self) -> str:
+    def _glance(self, question: Callable[[Account], T]) -> T:
+        """Of what is known here, however old."""
         with self._replica.lock:
-            figures = headline(self.account)
-        state = "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
-        return f"<AttachedEngine {self.name} {self.mode} {state}: {figures}>"
+            return question(self.account)
+
+    def _state(self) -> str:
+        return "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
+
+    def __repr__(self) -> str:
+        return f"<AttachedEngine {self.name} {self.mode} {self._state()}: {self._glance(headline)}>"
 
 
 def _columns(answer: dict[str, Any]) -> dict[str, Any]:

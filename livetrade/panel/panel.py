@@ -15,7 +15,6 @@ Each snapshot replaces the one before it, so nothing is lost when some are skipp
 travels beside the rest: it changes about once a second, and would otherwise be most of every message.
 """
 
-import html
 import itertools
 import logging
 import math
@@ -29,6 +28,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
+from livetrade.core import html
 from livetrade.panel import CSS, JS
 from livetrade.panel.plain import plain_snapshot
 
@@ -281,10 +281,10 @@ def _as_html(snap: Snapshot) -> str:
     """A still picture for places without widgets: saved notebooks, untrusted ones, code hosting sites."""
     if "pnl" not in snap:
         return "<p>livetrade panel: no snapshot yet</p>"
-    totals = _html_table(_TOTALS, [[_money(snap["pnl"].get(key)) for key in _TOTALS.values()]])
-    positions = _html_table(_COLUMNS, [_position_cells(row) for row in snap.get("positions", [])])
-    title = html.escape(f"{_headline(snap)}, {snap.get('currency', '')}, as of {_when(snap.get('as_of'))} (not live)")
-    return f"<p><b>{title}</b></p>{totals}{positions}"
+    totals = html.table([*_TOTALS], [[_money(snap["pnl"].get(key)) for key in _TOTALS.values()]])
+    positions = html.table(_COLUMNS, [_position_cells(row) for row in snap.get("positions", [])], "positions()")
+    title = f"{_headline(snap)}, {snap.get('currency', '')}, as of {_when(snap.get('as_of'))} (not live)"
+    return html.card(title, totals, positions)
 
 
 def _position_cells(row: Mapping[str, Any]) -> list[str]:
@@ -296,10 +296,3 @@ def _position_cells(row: Mapping[str, Any]) -> list[str]:
     prices = [price("avg_price"), price("last_price")]
     exits = [price(stop), price("take_profit_price")]
     return [str(row.get("symbol", "")), quantity, *prices, _money(row.get("total_pnl")), *exits]
-
-
-def _html_table(header: Sequence[str] | Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str] | Mapping[str, str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    return "<table>" + line(header, "th") + "".join(line(row, "td") for row in rows) + "</table>"

@@ -1,9 +1,11 @@
 """What a replay gives back: the account at its end, with every read of an engine."""
 
 from collections.abc import Callable, Mapping
+from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from livetrade.columns import View
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
@@ -12,6 +14,7 @@ from livetrade.journal import MemoryJournal
 from livetrade.reads import Reads
 from livetrade.replays.engine import ReplayEngine
 from livetrade.replays.what_if import WhatIf, compared, parted
+from livetrade.summary import Summary
 from livetrade.why import Why
 
 if TYPE_CHECKING:
@@ -83,6 +86,27 @@ class ReplayResult(Reads):
         from livetrade.replays.plot import plotted
 
         return plotted(self, title or f"{self.strategy} on {self.source}")
+
+    def _title(self, seen: Summary | None) -> str:
+        failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
+        return f"{self.strategy} on {self.source}{failed}"
+
+    def _above(self, seen: Summary) -> str:
+        account, found = self._engine.account, self.stats()
+        begin = account.opened.ts if account.opened is not None else account.ts
+        rows: list[tuple[str, object]] = [(name, value) for name, value in self.params.items()]
+        rows += [
+            ("from", f"{at(begin, account.zone):%Y-%m-%d %H:%M:%S}"),
+            ("to", f"{at(account.ts, account.zone):%Y-%m-%d %H:%M:%S}"),
+            ("ticks", f"{self.ticks_played:,}"),
+            *((name, f"{found[name]:,}") for name in ("orders", "fills", "round_trips")),
+            *(
+                (name, f"{found[name]:.4f}")
+                for name in ("win_rate", "max_drawdown", "sharpe")
+                if not isnan(found[name])
+            ),
+        ]
+        return html.facts(rows)
 
     def __repr__(self) -> str:
         account = self._engine.account

@@ -376,6 +376,10 @@ def test_old_numbers_are_not_shown_as_fresh(monkeypatch: pytest.MonkeyPatch) -> 
         assert answer.message.startswith("Connection lost")
         assert (attached.panel_snapshot(None)["stale"], attached.health()["feed"]) == (True, "RECONNECTING")
         assert "not connected" in repr(attached)
+        shown = attached._repr_html_()
+        assert "not connected, last known" in shown
+        assert f"<td>{SBIN}</td><td>10</td>" in shown
+        assert SBIN in attached.stream._repr_html_()
         engine.market_buy(SBIN, 5).result(10)
         wire.refuses = False
         soon(lambda: attached.health()["connection"] == "CONNECTED")
