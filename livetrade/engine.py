@@ -38,6 +38,7 @@ from livetrade.errors import BrokerError, EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
+from livetrade.levels import Level, levels_of
 from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -539,6 +540,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     def _why(self, order_id: str) -> Why | None:
         return why_of(self._journal.past(), order_id)
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return levels_of(self._journal.past(), symbol)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))

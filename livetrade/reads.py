@@ -25,12 +25,14 @@ from livetrade.core.records import record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.explain import EXPLAINED_BY, explained
+from livetrade.levels import Level
 from livetrade.summary import Summary, shown, state_of, summary_of
 from livetrade.terms import Filters, spelled_out
 from livetrade.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 When = datetime | str | None
@@ -210,6 +212,36 @@ class Reads(ABC):
         """Net returns by day from the account's beginning until now, with a naive index: what quantstats and pyfolio
         take. What counts as a day, and returns by any other frequency: `livetrade.stats.returns`."""
         return stats.returns(self._read(_past).curve())
+
+    def plot(self, symbol: str | None = None, *, title: str | None = None) -> "Figure":
+        """A matplotlib figure: the portfolio's value and its drawdown, or with a symbol its price with each fill, the
+        levels that its exits watched, and the position.
+
+        The prices are the latest ticks (see `ticks`); the exits are read from the events, from the first on. Raises
+        `ImportError` where matplotlib is missing, `OrderError` for a malformed symbol.
+        """
+        from livetrade import plots
+
+        heading = title or self._title(self._glance(summary_of))
+        if symbol is None:
+            curve = self._read(_past).curve()
+            return plots.equity(curve, stats.drawdown(curve), heading)
+        item, view = self._instrument(symbol), self._read(view_of)
+        exits = [
+            plots.Watched(
+                kind=level.kind,
+                times=tuple(at(ns, view.zone) for ns in (*level.times_ns, level.ended_ns or view.as_of)),
+                prices=tuple(float(item.price(raw)) for raw in (*level.prices_raw, level.prices_raw[-1])),
+                fired=level.fired,
+            )
+            for level in self._levels(item.symbol)
+        ]
+        fills = self.fills(symbol=item.symbol)
+        return plots.price(self.ticks(item.symbol), fills, exits, title or f"{item.symbol} · {heading}")
+
+    @abstractmethod
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        """Asks whoever has the events."""
 
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.

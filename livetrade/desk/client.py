@@ -37,6 +37,7 @@ from livetrade.desk.wire import price_words, words_of
 from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
+from livetrade.levels import Level
 from livetrade.outbox import changed_orders
 from livetrade.ports import BrokerOrder
 from livetrade.preview import Preview
@@ -252,7 +253,7 @@ class AttachedEngine(BrokerBooks, Surface):
 
     def _look_up(self, key: str, pending: Pending) -> None:
         """Asks what became of a command; what only asks is asked again."""
-        if pending.command in ("ticks", "barrier", "register", "preview", "why"):
+        if pending.command in ("ticks", "barrier", "register", "preview", "why", "levels"):
             self._link.say(key, pending.command, pending.body)
         else:
             self._link.say(key, "lookup", {})
@@ -377,6 +378,11 @@ class AttachedEngine(BrokerBooks, Surface):
         """The desk has the events."""
         answer = self._ask("why", {"client_order_id": order_id}).result(WHY_SECONDS)
         return None if answer["why"] is None else record_from(Why, answer["why"], {})
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        """The desk has the events."""
+        answer = self._ask("levels", {"symbol": symbol}).result(WHY_SECONDS)
+        return [record_from(Level, level, {}) for level in answer["levels"]]
 
     def _new_id(self) -> str:
         """Ordered by time, as the engine's own are; known here before the desk hears of the order."""

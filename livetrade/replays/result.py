@@ -1,8 +1,8 @@
 """What a replay gives back: the account at its end, with every read of an engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from livetrade.columns import View
 from livetrade.core import html
@@ -11,14 +11,12 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
 from livetrade.errors import OrderError
 from livetrade.journal import MemoryJournal
+from livetrade.levels import Level
 from livetrade.reads import Reads
 from livetrade.replays.engine import ReplayEngine
 from livetrade.replays.what_if import WhatIf, compared, parted
 from livetrade.summary import Summary
 from livetrade.why import Why
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 
@@ -52,6 +50,9 @@ class ReplayResult(Reads):
     def _why(self, order_id: str) -> Why | None:
         return self._engine._why(order_id)
 
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return self._engine._levels(symbol)
+
     def _instrument(self, symbol: str) -> Instrument:
         return self._engine._instrument(symbol)
 
@@ -77,15 +78,6 @@ class ReplayResult(Reads):
         if self.again is None:
             raise OrderError("this replay cannot be run again")
         return compared(self, self.again(*parted(changes, self.params)))
-
-    def plot(self, *, title: str | None = None) -> "Figure":
-        """A matplotlib figure: the portfolio's value, and each fill where it happened.
-
-        Raises `ImportError` where matplotlib is missing.
-        """
-        from livetrade.replays.plot import plotted
-
-        return plotted(self, title or f"{self.strategy} on {self.source}")
 
     def _title(self, seen: Summary | None) -> str:
         failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
