@@ -7,6 +7,7 @@ they say is said by shape and dashes as well.
 from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from livetrade.columns import needs
@@ -112,12 +113,16 @@ def _position(axes: Any, times: "pd.Index[Any]", fills: "pd.DataFrame") -> None:
 
 
 def _levels(axes: Any, exits: Sequence[Watched]) -> None:
-    for watched in exits:
-        colour, dashes, name = EXITS[watched.kind]
-        line = {"color": colour, "linestyle": dashes, "linewidth": 1.3, "drawstyle": _STEPS}
-        axes.plot(watched.times, watched.prices, label=name, **line)
-        if watched.fired:
-            axes.plot(watched.times[-1:], watched.prices[-1:], color=colour, marker="x", markersize=8, linestyle="none")
+    """One line for each kind of exit, with a gap between one exit and the next."""
+    for kind, (colour, dashes, name) in EXITS.items():
+        mine = [watched for watched in exits if watched.kind is kind]
+        times = [time for watched in mine for time in (*watched.times, watched.times[-1])]
+        prices = [price for watched in mine for price in (*watched.prices, nan)]
+        if mine:
+            axes.plot(times, prices, label=name, color=colour, linestyle=dashes, linewidth=1.3, drawstyle=_STEPS)
+        fired = [(watched.times[-1], watched.prices[-1]) for watched in mine if watched.fired]
+        if fired:
+            axes.plot(*zip(*fired, strict=True), color=colour, marker="x", markersize=8, linestyle="none")
 
 
 def _fills(axes: Any, fills: "pd.DataFrame") -> None:

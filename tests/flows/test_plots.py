@@ -71,10 +71,10 @@ def test_a_price_with_its_fills_and_exits(tmp_path: Path) -> None:
         assert upper.get_title(loc="left") == f"{SBIN} · main · PAPER · open"
         shown = lines(upper)
         assert list(shown["price"].get_ydata()) == [549, 552, 555, 553, 549]
-        stops = [list(line.get_ydata()) for line in upper.lines if line.get_label() == "stop-loss"]
-        assert stops == [[540, 540], [545, 545]]
-        assert list(shown["take-profit"].get_ydata()) == [600, 600]
-        assert list(shown["trailing stop"].get_ydata())[1:] == [547, 550, 550]
+        nan = pytest.approx(float("nan"), nan_ok=True)
+        assert list(shown["stop-loss"].get_ydata()) == [540, 540, nan, 545, 545, nan]
+        assert list(shown["take-profit"].get_ydata()) == [600, 600, nan]
+        assert list(shown["trailing stop"].get_ydata())[1:] == [547, 550, 550, nan]
         assert [[*dots.get_offsets()[:, 1]] for dots in upper.collections] == [[549], [549]]
         assert [text.get_text() for text in upper.get_legend().get_texts()][-2:] == ["bought", "sold"]
         assert list(lower.lines[0].get_ydata()) == [0, 100, 0, 0]
