@@ -21,7 +21,7 @@ from livetrade.core.account import Account
 from livetrade.core.events import AccountOpened
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
-from livetrade.core.records import record
+from livetrade.core.records import for_users, record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
 from livetrade.explain import EXPLAINED_BY, explained
@@ -36,6 +36,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 When = datetime | str | None
+
+INNER = frozenset(
+    {
+        "abandon", "after", "again", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello",
+        "idle", "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch",
+        "post_tick", "process", "registered_as", "seen_quotes", "take", "tend",
+    }
+)  # fmt: skip
+"""What engines say to a stream, a panel or a desk; completion leaves it out."""
 
 
 class Reads(ABC):
@@ -54,6 +63,9 @@ class Reads(ABC):
         """The instrument of a symbol. Raises `OrderError` for a malformed symbol."""
 
     # ── at a glance ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), INNER)
 
     def _glance(self, question: Callable[[Account], T]) -> T | None:
         """As `_read`, for what only shows: it waits for nobody and raises nothing. None where nobody answers."""

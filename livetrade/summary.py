@@ -129,7 +129,7 @@ def _alarms(count: int) -> str:
 
 
 def _amount(value: Decimal, sign: str = "") -> str:
-    return f"{value:{sign}z,.2f}"
+    return f"{value:{sign},.2f}"
 
 
 def headline(account: Account) -> str:

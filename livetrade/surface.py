@@ -33,7 +33,7 @@ from livetrade.core.kinds import (
     TimeInForce,
 )
 from livetrade.core.numbers import Number, money_raw, number
-from livetrade.core.records import for_users, replaced
+from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.errors import EngineClosedError, OrderError, OrderPendingError, OrderRefusedError
@@ -75,16 +75,6 @@ _KINDS = {
 """By whether a limit and a trigger are given."""
 
 
-_INNER = frozenset(
-    {
-        "abandon", "after", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello", "idle",
-        "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch", "post_tick",
-        "process", "registered_as", "seen_quotes", "take", "tend",
-    }
-)  # fmt: skip
-"""What engines say to a stream, a panel or a desk; completion leaves it out."""
-
-
 class OrderResult(NamedTuple):
     """The answer to a command: `success, message, order = await engine.market_buy(...)`.
 
@@ -105,9 +95,9 @@ class OrderResult(NamedTuple):
         raise OrderRefusedError(self.message)
 
     def _repr_html_(self) -> str:
-        verdict = "done" if self.success else NOT_CONFIRMED if self.message.startswith(NOT_CONFIRMED) else "refused"
+        mark = "✓" if self.success else "…" if self.message.startswith(NOT_CONFIRMED) else "✗"
         told = [] if self.order is None else [self.order._repr_html_()]
-        return html.card(f"{'✓' if self.success else '✗'} {self.message or verdict}", *told)
+        return html.card(f"{mark} {self.message}", *told)
 
 
 class OrderHandle(Handle[OrderResult]):
@@ -194,9 +184,6 @@ class Surface(Reads):
     @abstractmethod
     def mode(self) -> str:
         """PAPER or REAL."""
-
-    def __dir__(self) -> list[str]:
-        return for_users(object.__dir__(self), _INNER)
 
     def _state(self) -> str:
         """Such as open or closed."""

@@ -34,6 +34,7 @@ FRAMES: dict[str, Callable[[Any], pd.DataFrame]] = {
     "risk_orders": lambda e: e.risk_orders(exact=True),
     "equity": lambda e: e.equity(exact=True),
     "round_trips": lambda e: e.round_trips(exact=True),
+    "explain": lambda e: e.explain(exact=True),
     "quotes": lambda e: e.stream.quotes(exact=True),
     "ticks": lambda e: e.ticks(SBIN, exact=True),
     "bars": lambda e: e.bars(SBIN, "1s"),

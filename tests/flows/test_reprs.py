@@ -14,6 +14,7 @@ import pytest
 import livetrade as lt
 from livetrade import engine as engine_module
 from livetrade.core import html
+from livetrade.handle import Handle
 from tests.support import SBIN, ScriptedBroker, quietly_close, quoted, recording, soon, trading
 
 TAGS = {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td"}
@@ -126,12 +127,10 @@ def test_answers_positions_prices() -> None:
 
 def test_a_handle_without_an_answer_and_with_an_error() -> None:
     with trading(broker=lt.PaperBroker(latency=30)) as engine:
-        assert "sent, no answer yet" in seen(engine.market_buy(SBIN, 1))
-        engine.close()
-    feed = lt.RecordedFeed(recording([1.0, 2.0]), autoplay=False)
-    with trading(feed=feed) as engine:
-        handle = feed.play()
-    assert "ticks posted" in seen(handle) or "playing" in seen(handle)
+        assert seen(engine.market_buy(SBIN, 1)) == f"BUY 1 {SBIN} MARKET | sent, no answer yet"
+    failed: Handle[None] = Handle("playing a file")
+    failed.fail(lt.FeedError(ODD))
+    assert seen(failed) == f"playing a file | {ODD}"
 
 
 def test_real_money_is_said(tmp_path: Path) -> None:
