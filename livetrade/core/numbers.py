@@ -100,7 +100,7 @@ def money(raw: int) -> Decimal:
 
 def short(average: Decimal | None) -> str:
     """An average price as a person reads it: nine digits of it at the most."""
-    return "unknown" if average is None else f"{_NINE.plus(average):,f}"
+    return "unknown" if average is None else f"{_NINE.plus(average):f}"
 
 
 def money_raw(value: Number, what: str) -> int:
