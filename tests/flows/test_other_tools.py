@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import livetrade as lt
+from livetrade import files
 from tests.support import INFY, SBIN, quietly_close, quoted
 
 TABLES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips", "explain")
@@ -107,4 +108,7 @@ def test_excel(engine: lt.LiveTradingEngine, tmp_path: Path) -> None:
     orders.assign(**times).to_excel(tmp_path / "orders.xlsx")
     assert pd.read_excel(tmp_path / "orders.xlsx", index_col=0)["filled_qty"].tolist() == [7, 6, 5, 0, 3, 3]
     engine.export(tmp_path / "day.xlsx")
-    assert "created_at (Asia/Kolkata)" in pd.read_excel(tmp_path / "day.xlsx", sheet_name="orders").columns
+    files.export(tmp_path / "own.xlsx", {"bought": orders[orders["side"] == "BUY"]})
+    for name, sheet, rows in (("day.xlsx", "orders", 6), ("own.xlsx", "bought", 4)):
+        again = pd.read_excel(tmp_path / name, sheet_name=sheet)
+        assert (len(again), "created_at (Asia/Kolkata)" in again.columns) == (rows, True)
