@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from livetrade.columns import View
@@ -86,7 +87,7 @@ class ReplayResult(Reads):
     def _above(self, seen: Summary) -> str:
         account, found = self._engine.account, self.stats()
         begin = account.opened.ts if account.opened is not None else account.ts
-        rows: list[tuple[str, object]] = [(name, value) for name, value in self.params.items()]
+        rows: list[tuple[str, object]] = [(name, shorten(str(value), 60)) for name, value in self.params.items()]
         rows += [
             ("from", f"{at(begin, account.zone):%Y-%m-%d %H:%M:%S}"),
             ("to", f"{at(account.ts, account.zone):%Y-%m-%d %H:%M:%S}"),

@@ -49,7 +49,7 @@ def seen(value: Any) -> str:
     return " | ".join(Seen(value._repr_html_()).words)
 
 
-async def buys(engine: Any, symbol: str = SBIN) -> None:
+async def buys(engine: Any, symbol: str = SBIN, data: Any = None) -> None:
     async for _ in engine.stream.ticks(symbol):
         await engine.market_buy(symbol, 1)
 
@@ -171,6 +171,9 @@ def test_a_replay_tells_how_it_went() -> None:
     result = lt.replay(buys, recording([100.0, 101.0, 102.0]), cash=1000, progress=False)
     assert "buys on the DataFrame" in seen(result)
     assert "ticks | 3 | orders | 3 | fills | 3" in seen(result)
+    many = lt.replay(buys, recording([100.0]), params={"symbol": SBIN, "data": list(range(999))}, progress=False)
+    assert "data | [0, 1, 2," in seen(many)
+    assert len(seen(many)) < 1000
     failed = lt.replay(fails, recording([100.0]), on_error="keep", progress=False)
     assert f"FAILED: ValueError: {ODD}" in seen(failed)
 
