@@ -371,7 +371,7 @@ def check_replicas(session: Session) -> None:
 
 def check_explained(account: Account) -> None:
     """Every part of the P&L is found again, and nothing is counted twice."""
-    fills: Any = account.fill_history.columns["fill"]
+    fills: Any = account.fill_history.copy()["fill"]
     for by in EXPLAINED_BY:
         parts = parts_of(fills, PARTS[by](account), by)
         totals = [part.pop("total_pnl") for part in parts.values()]

@@ -128,12 +128,12 @@ def test_random_sessions(slippage: str, moves: list[tuple[str, int, int]]) -> No
                 engine.limit_buy(SBIN, size, D(500) + D(price) / 4).result()
             else:
                 (engine.market_buy if what == "buy" else engine.market_sell)(SBIN, size, tag=what).result()
-            before, known = known, engine._read(lambda account: account.fill_history.length)
+            before, known = known, engine._read(lambda account: len(account.fill_history.copy()["fill"]))
             mids += [exact(middle)] * (known - before)
         check_sums(engine)
         if not known:
             return
-        fills = engine.account.fill_history.columns["fill"]
+        fills = engine.account.fill_history.copy()["fill"]
         mark = Fraction(engine.account.markets[SBIN].mark_raw, 200)
         moved = sum(f.side.sign * exact(f.quantity) * (mark - mid) for f, mid in zip(fills, mids, strict=True))
         assert exact(row_of(engine)["price_move"]) == moved

@@ -104,7 +104,7 @@ def test_answers_positions_prices() -> None:
         assert repr(flat) == "Position(NSE:INFY-EQ flat, P&L +0.00)"
         assert seen(flat).startswith("NSE:INFY-EQ flat | realized P&L | +0.00")
 
-        (fill,) = engine.account.fill_history.columns["fill"]
+        (fill,) = engine.account.fill_history.copy()["fill"]
         assert repr(fill).startswith(f"Fill({fill.execution_id} BUY 100 {SBIN} at 549.00 (ASK) fees=20.00 time=")  # type: ignore[union-attr]
         assert seen(fill).startswith(f"BUY 100 {SBIN} at 549.00 (ASK) | value | 54,900.00 | fees | 20.00")
 
