@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from livetrade.desk.starting import start_desk
     from livetrade.journal.file import FileJournal
     from livetrade.opened import open_journal
+    from livetrade.plots import plot_sweep
     from livetrade.replays.result import ReplayResult
     from livetrade.replays.run import replay
     from livetrade.replays.sweep import sweep
@@ -109,6 +110,7 @@ __all__ = [
     "instruments",
     "load_instruments",
     "open_journal",
+    "plot_sweep",
     "quotes",
     "read_ticks",
     "replay",
@@ -129,6 +131,7 @@ _LATER = {
     "instruments": "livetrade.adapters.fyers.instruments",
     "load_instruments": "livetrade.adapters.fyers.instruments",
     "open_journal": "livetrade.opened",
+    "plot_sweep": "livetrade.plots",
     "quotes": "livetrade.adapters.fyers.candles",
     "start_desk": "livetrade.desk.starting",
     "ReplayResult": "livetrade.replays.result",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.events import VARIATION
 from livetrade.core.kinds import InstrumentKind, OrderSide
@@ -161,9 +162,7 @@ def frame_of(audit: Audit, seq: int, as_of: str) -> "pd.DataFrame":
             return verdict if self.empty else f"{verdict}\n{super().__repr__()}"
 
         def _repr_html_(self) -> str:
-            from html import escape
-
-            verdict = f"<p>{escape(str(self.attrs.get('verdict', '')))}</p>"
+            verdict = html.text(str(self.attrs.get("verdict", "")))
             return verdict if self.empty else verdict + self.to_html()
 
     made = Audited({name: [row[place] for row in audit.rows] for place, name in enumerate(COLUMNS)}, dtype=object)

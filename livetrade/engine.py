@@ -38,6 +38,7 @@ from livetrade.errors import BrokerError, EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
+from livetrade.levels import Level, levels_of
 from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -70,8 +71,9 @@ from livetrade.reconciling import (
 )
 from livetrade.requests import RequestQueue
 from livetrade.sleepers import Sleepers
-from livetrade.snapshot import Meter, headline, panel_snapshot
+from livetrade.snapshot import Meter, panel_snapshot
 from livetrade.stream import LivePriceStream
+from livetrade.summary import headline
 from livetrade.surface import OrderHandle, OrderResult, Surface, taken_at
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
@@ -91,6 +93,8 @@ HELD_UP = 100
 RECORDING_SECONDS = 10.0
 """How long an engine's end waits for recordings to be closed."""
 BROKER_SECONDS = 30.0
+GLANCE_SECONDS = 2.0
+"""How long what only shows the engine waits for its thread."""
 SECOND_LOOKS = (0.3, 1.0)
 """Seconds until a broker is asked again whose fills are not ours: a report may be on its way."""
 RECORD_EVERY = 5
@@ -538,11 +542,20 @@ class LiveTradingEngine(BrokerBooks, Surface):
     def _read(self, question: Callable[[Account], T]) -> T:
         return self._inbox.ask(partial(question, self.account))
 
+    def _glance(self, question: Callable[[Account], T]) -> T | None:
+        try:
+            return self._inbox.ask(partial(question, self.account), GLANCE_SECONDS)
+        except TimeoutError:
+            return None
+
     def _preview(self, command: ev.SubmitOrder) -> Preview:
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
     def _why(self, order_id: str) -> Why | None:
         return why_of(self._journal.past(), order_id)
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return levels_of(self._journal.past(), symbol)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._read(lambda account: (self._ticklog.copy(symbol), view_of(account)))
@@ -676,6 +689,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
     def mode(self) -> str:
         """PAPER, or REAL where orders go to a broker with real money."""
         return "REAL" if self._broker.real else "PAPER"
+
+    def _state(self) -> str:
+        return "closed" if self._closing else "halted" if self.account.halted is not None else "open"
 
     @property
     def registered_as(self) -> str:
@@ -849,9 +865,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
         )
 
     def __repr__(self) -> str:
-        figures, halted = self._read(lambda account: (headline(account), account.halted))
-        state = "closed" if self._closing else "halted" if halted is not None else "open"
-        return f"<LiveTradingEngine {self.name} {self.mode} {state}: {figures}>"
+        figures = self._glance(headline) or "its thread is busy and does not answer"
+        return f"<LiveTradingEngine {self.name} {self.mode} {self._state()}: {figures}>"
 
 
 class FeedSink:

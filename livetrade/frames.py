@@ -149,6 +149,13 @@ _EQUITY: Schema = {
     "unrealized_pnl": "number",
     "fees": "number",
 }
+EXPLAINED: Schema = {
+    "price_move": "number",
+    "spread": "number",
+    "slippage": "number",
+    **CHARGES,
+    "total_pnl": "number",
+}
 _ROUND_TRIPS: Schema = {
     "symbol": "text",
     "strategy": "text",
@@ -229,12 +236,12 @@ def fills(
     }
     if not charges:
         return Maker(view, exact, rows).frame(_FILLS, shown, index="time")
-    itemised = [_itemised(fill) for fill in columns["fill"]]
-    shown |= {name: money_column(charged[name] for charged in itemised) for name in CHARGES}
+    charged = [itemised(fill) for fill in columns["fill"]]
+    shown |= {name: money_column(each[name] for each in charged) for name in CHARGES}
     return Maker(view, exact, rows).frame({**_FILLS, **CHARGES}, shown, index="time")
 
 
-def _itemised(fill: Fill) -> dict[str, int]:
+def itemised(fill: Fill) -> dict[str, int]:
     """A fill's fees by the names of the columns, in raw money; what has another name, or none, is the last."""
     charged = dict.fromkeys(CHARGES, 0)
     for name, raw in fill.charges:

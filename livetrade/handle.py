@@ -10,9 +10,13 @@ from threading import get_ident
 from typing import Any, Generic, TypeVar
 
 from livetrade.context import flow
+from livetrade.core import html
+from livetrade.core.records import for_users
 from livetrade.userloop import user_loop
 
 T = TypeVar("T")
+
+UNANSWERED = "sent, no answer yet"
 
 
 class Handle(Generic[T]):
@@ -88,8 +92,25 @@ class Handle(Generic[T]):
         else:
             self._home.deliver(tell, self._future)
 
-    def __repr__(self) -> str:
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), ("awaited_by", "bind", "fail", "resolve", "until_taken"))
+
+    def _known(self) -> tuple[object, ...]:
+        """The answer, or the error in its place; nothing while there is none."""
         if not self._future.done():
-            return f"<{self._what}: sent, no answer yet>"
+            return ()
         error = self._future.exception()
-        return f"<{self._what}: {error if error is not None else self._future.result()!r}>"
+        return (error if error is not None else self._future.result(),)
+
+    def __repr__(self) -> str:
+        told = [str(answer) if isinstance(answer, BaseException) else repr(answer) for answer in self._known()]
+        return f"<{self._what}: {told[0] if told else UNANSWERED}>"
+
+    def _repr_html_(self) -> str:
+        for answer in self._known():
+            if hasattr(answer, "_repr_html_"):
+                shown: str = answer._repr_html_()
+                return shown
+            told = html.facts(answer.items()) if isinstance(answer, dict) else html.text(str(answer))
+            return html.card(self._what, told)
+        return html.card(self._what, html.text(UNANSWERED))

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from math import inf
 from threading import Event, RLock, get_ident, local
 from time import monotonic, perf_counter
 from typing import TypeVar
@@ -73,8 +74,12 @@ class Inbox:
             with suppress(RuntimeError):  # the loop has just been closed, after it took this item
                 self._loop.call_soon_threadsafe(self.work)
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """The answer to a question, asked between two items: after this thread's own posts, ahead of the others'."""
+    def ask(self, question: Callable[[], T], seconds: float = inf) -> T:
+        """The answer to a question, asked between two items: after this thread's own posts, ahead of the others'.
+
+        Raises `TimeoutError` where the answer takes longer.
+        """
+        until = monotonic() + seconds
         if self._ended.is_set() or get_ident() == self._thread:
             return question()
         answer: Future[T] = Future()
@@ -94,9 +99,10 @@ class Inbox:
             if self._ended.wait(0) and not answer.done():
                 return question()
             try:
-                return answer.result(0.1)
+                return answer.result(min(0.1, seconds))
             except TimeoutError:
-                continue
+                if monotonic() > until and not answer.done():
+                    raise
         return answer.result()
 
     def close(self, error: Exception) -> None:

@@ -2,8 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from datetime import date, datetime, tzinfo
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from livetrade import files, frames
 from livetrade.columns import Exact, View
 from livetrade.core.account import Account
+from livetrade.core.events import Event
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.state import day_of
 from livetrade.errors import JournalError
@@ -22,8 +23,10 @@ from livetrade.journal.past import FOREVER, Past, check
 from livetrade.journal.rows import TickBatch, events_in, unpacked_ticks
 from livetrade.journal.store import EVENTS, TICKS, UNREADABLE, rows_of
 from livetrade.journal.verify import found_head, reading
+from livetrade.levels import Level, levels_of
 from livetrade.reads import Reads, view_of
 from livetrade.registry import levels_outside
+from livetrade.summary import Summary
 from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
@@ -96,11 +99,17 @@ class OpenedJournal(Reads):
             return question(self._account)
 
     def _why(self, order_id: str) -> Why | None:
-        """From the events that were folded: of a damaged journal, the good ones."""
+        return self._told(lambda events: why_of(events, order_id))
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return self._told(lambda events: levels_of(events, symbol))
+
+    def _told(self, question: Callable[[Iterable[Event]], T]) -> T:
+        """Asks the events that were folded: of a damaged journal, the good ones."""
         known = self._read(lambda account: account.seq)
         with reading(self.path) as connection, closing(rows_of(connection, EVENTS, 0, "data")) as rows:
             batches = (bytes(data) for (data,) in rows)  # type: ignore[call-overload]
-            return why_of(islice(events_in(batches), known), order_id)
+            return question(islice(events_in(batches), known))
 
     def _instrument(self, symbol: str) -> Instrument:
         zone = self._account.zone
@@ -157,8 +166,19 @@ class OpenedJournal(Reads):
         """What it has prices or orders of."""
         return self._read(lambda account: sorted(account.instruments))
 
+    def _glance(self, question: Callable[[Account], T]) -> T:
+        """Of what was read last, where nothing can be read now."""
+        with suppress(JournalError, OSError):
+            return self._read(question)
+        return question(self._account)
+
+    def _title(self, seen: Summary | None) -> str:
+        account = self._account
+        mode = "" if account.session is None else f" · {account.session.mode}"
+        return f"{self.path.name}{mode} · {account.seq:,} events{f' · damaged: {self.damage}' if self.damage else ''}"
+
     def __repr__(self) -> str:
-        return self._read(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
+        return self._glance(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
 
 
 _FIGURES = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}

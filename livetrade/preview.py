@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from html import escape
 from typing import Any
 
 from livetrade.core import events as ev
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.examining import Charges
 from livetrade.core.kinds import OrderSide, OrderType, PriceSource, Product
@@ -87,12 +87,8 @@ class Preview:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<tr><th>{escape(name)}</th><td>{escape(told)}</td></tr>" for name, told in self._lines())
-        tests = "".join(
-            f"<tr><th>{mark} {escape(name)}</th><td>{escape(figures)}</td></tr>"
-            for mark, name, figures in self._tests()
-        )
-        return f"<div><p><b>{escape(self._headline())}</b></p><table>{lines}{tests}</table></div>"
+        tests = ((f"{mark} {name}", figures) for mark, name, figures in self._tests())
+        return html.card(self._headline(), html.facts([*self._lines(), *tests]))
 
     def _headline(self) -> str:
         at = "at an unknown price" if self.price is None else f"at {self.price} ({self.price_source})"

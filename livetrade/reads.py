@@ -16,21 +16,35 @@ from livetrade import files, frames, portfolio, stats
 from livetrade.audit import audit_of, frame_of
 from livetrade.columns import Columns, Exact, Freq, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.events import AccountOpened, EquityPoint
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
-from livetrade.core.records import record
+from livetrade.core.records import for_users, record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
+from livetrade.explain import EXPLAINED_BY, explained
+from livetrade.levels import Level
+from livetrade.summary import Summary, shown, state_of, summary_of
 from livetrade.terms import Filters, spelled_out
 from livetrade.why import Why
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 When = datetime | str | None
+
+INNER = frozenset(
+    {
+        "abandon", "after", "again", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello",
+        "idle", "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch",
+        "post_tick", "process", "registered_as", "seen_quotes", "take", "tend",
+    }
+)  # fmt: skip
+"""What engines say to a stream, a panel or a desk; completion leaves it out."""
 
 
 class Reads(ABC):
@@ -47,6 +61,32 @@ class Reads(ABC):
     @abstractmethod
     def _instrument(self, symbol: str) -> Instrument:
         """The instrument of a symbol. Raises `OrderError` for a malformed symbol."""
+
+    # ── at a glance ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), INNER)
+
+    def _glance(self, question: Callable[[Account], T]) -> T | None:
+        """As `_read`, for what only shows: it waits for nobody and raises nothing. None where nobody answers."""
+        return self._read(question)
+
+    @abstractmethod
+    def _title(self, seen: Summary | None) -> str:
+        """What stands above the account where it is shown: which one, and how it is."""
+
+    def _above(self, seen: Summary) -> str:
+        """HTML between the title and the account."""
+        return html.text(state_of(seen))
+
+    def _below(self) -> str:
+        """HTML of what there is to tell beside the account."""
+        return ""
+
+    def _repr_html_(self) -> str:
+        seen = self._glance(summary_of)
+        title = self._title(seen)
+        return html.card(title) if seen is None else shown(title, self._above(seen), seen, self._below())
 
     # ── DataFrames ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -187,6 +227,24 @@ class Reads(ABC):
         """Those that were started here."""
         return ()
 
+    def explain(self, by: Literal["symbol", "strategy", "tag"] = "symbol", *, exact: Exact = False) -> "pd.DataFrame":
+        """Where the P&L came from: a row for each symbol (or strategy, or tag) with price_move, spread, slippage, a
+        column for each charge as `fills(charges=True)` has them, and total_pnl. What costs is below zero; the parts sum
+        to `total_pnl` to the last digit, and the rows to the portfolio's.
+
+        spread: half of what bid and ask were apart, on each fill. slippage: the fill's price against the ask (of a
+        sale, the bid) that its order was sent at; an order that had to wait, such as a limit order, is held against the
+        quote of its fill. price_move: all else, which is how far the middle of the market went from fill to fill and to
+        the mark. What was not known at a fill is nothing there and stands in price_move: the spread where there was
+        only a last price or one side, both at a settlement and for fills from before livetrade kept them.
+        """
+        if by not in EXPLAINED_BY:
+            raise OrderError(f"explain: by must be one of {', '.join(map(repr, EXPLAINED_BY))}, not {by!r}")
+        fills, totals, view = self._read(
+            lambda account: (account.fill_history.copy()["fill"], portfolio.PARTS[by](account), view_of(account))
+        )
+        return explained(fills, totals, view, by=by, exact=exact)  # type: ignore[arg-type]
+
     # ── statistics ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def stats(self) -> "pd.Series[Any]":
@@ -206,6 +264,36 @@ class Reads(ABC):
         """Net returns by day from the account's beginning until now, with a naive index: what quantstats and pyfolio
         take. What counts as a day, and returns by any other frequency: `livetrade.stats.returns`."""
         return stats.returns(self._read(_past).curve())
+
+    def plot(self, symbol: str | None = None, *, title: str | None = None) -> "Figure":
+        """A matplotlib figure: the portfolio's value and its drawdown, or with a symbol its price with each fill, the
+        levels that its exits watched, and the position.
+
+        The prices are the latest ticks (see `ticks`); the exits are read from the events, from the first on. Raises
+        `ImportError` where matplotlib is missing, `OrderError` for a malformed symbol.
+        """
+        from livetrade import plots
+
+        heading = title or self._title(self._glance(summary_of))
+        if symbol is None:
+            curve = self._read(_past).curve()
+            return plots.equity(curve, stats.drawdown(curve), heading)
+        item, view = self._instrument(symbol), self._read(view_of)
+        exits = [
+            plots.Watched(
+                kind=level.kind,
+                times=tuple(at(ns, view.zone) for ns in (*level.times_ns, level.ended_ns or view.as_of)),
+                prices=tuple(float(item.price(raw)) for raw in (*level.prices_raw, level.prices_raw[-1])),
+                fired=level.fired,
+            )
+            for level in self._levels(item.symbol)
+        ]
+        fills = self.fills(symbol=item.symbol)
+        return plots.price(self.ticks(item.symbol), fills, exits, title or f"{item.symbol} · {heading}")
+
+    @abstractmethod
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        """Asks whoever has the events."""
 
     def export(self, path: str | Path, since: When = None) -> list[Path]:
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.

@@ -7,7 +7,7 @@ from typing import Any
 
 from livetrade.core.account import Account
 from livetrade.core.kinds import ExitKind
-from livetrade.core.numbers import MONEY_ONE, money
+from livetrade.core.numbers import MONEY_ONE
 from livetrade.core.state import SECOND_NS, Market
 from livetrade.core.values import Fill, Order
 
@@ -61,15 +61,6 @@ class Meter:
             return {"p50": 0.0, "p99": 0.0, "max": 0.0}
         last = len(ordered) - 1
         return {"p50": ordered[last // 2], "p99": ordered[round(last * 0.99)], "max": ordered[-1]}
-
-
-def headline(account: Account) -> str:
-    """An account in one line."""
-    held = sum(1 for _ in account.ledger.held())
-    return (
-        f"{money(account.portfolio_value_raw):,.2f} {account.currency}, P&L {money(account.total_pnl_raw):+,.2f}, "
-        f"{held} positions, {len(account.open_orders)} working orders"
-    )
 
 
 def panel_snapshot(account: Account, symbols: Sequence[str] | None, now_ns: int) -> dict[str, Any]:

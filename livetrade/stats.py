@@ -143,6 +143,14 @@ def returns(equity: "pd.DataFrame", freq: Any = "1D", zone: tzinfo | str | None 
     return linked.rename("returns").rename_axis("time")
 
 
+def drawdown(equity: "pd.DataFrame", zone: tzinfo | str | None = None) -> "pd.Series[float]":
+    """How far the linked returns stand below their highest point so far, at each row of an equity curve: 0 to -1
+    (-0.10: 10 % below). Transfers are no returns (see this module)."""
+    import pandas as pd
+
+    return pd.Series(_fallen(_Curve.of(equity, zone)), equity.index, name="drawdown")
+
+
 # ── the curve ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -244,13 +252,19 @@ def _made(curve: _Curve) -> dict[str, float]:
         return dict.fromkeys(("total_pnl", "total_pnl_percent", "total_return", "max_drawdown"), nan)
     pnl, put_in = float(curve.pnl[-1]), float(curve.put_in[-1])
     wealth = np.cumprod(curve.growth)
-    fallen = wealth / np.maximum(1.0, np.maximum.accumulate(wealth)) - 1
     return {
         "total_pnl": pnl,
         "total_pnl_percent": 100 * pnl / put_in if put_in > 0 else nan,
         "total_return": float(wealth[-1]) - 1,
-        "max_drawdown": float(min(0.0, fallen.min())),
+        "max_drawdown": float(min(0.0, _fallen(curve).min())),
     }
+
+
+def _fallen(curve: _Curve) -> "Array":
+    import numpy as np
+
+    wealth = np.cumprod(curve.growth)
+    return np.asarray(wealth / np.maximum(1.0, np.maximum.accumulate(wealth)) - 1)
 
 
 def _by_the_year(daily: "Array") -> dict[str, float]:

@@ -17,7 +17,9 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from livetrade.context import MANUAL, Flow, StrategyInfo, current_strategy, flow
+from livetrade.core import html
 from livetrade.core.kinds import Process, StrategyState
+from livetrade.core.records import for_users
 from livetrade.errors import EngineClosedError, OrderError
 from livetrade.handle import Handle
 from livetrade.sleepers import RecordingEnded
@@ -294,9 +296,17 @@ class StrategyHandle:
     def __await__(self) -> Generator[Any, None, Any]:
         return self._run.answer.__await__()
 
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), ("follow",))
+
     def __repr__(self) -> str:
         state = f"{self.state}: {self.error!r}" if self.error is not None else str(self.state)
         return f"<strategy {self.name} {state}, started at {self.started_at:%Y-%m-%d %H:%M:%S}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("state", self.state), ("started", f"{self.started_at:%Y-%m-%d %H:%M:%S}")]
+        failed = [] if self.error is None else [("error", repr(self.error))]
+        return html.card(f"strategy {self.name}", html.facts([*rows, *failed]))
 
 
 # ── those of one engine ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from livetrade import frames
 from livetrade.columns import Exact, Freq, View
+from livetrade.core import html
 from livetrade.core.bars import BarBuilder
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
 from livetrade.core.numbers import MAX_RAW, Number, zone_named
 from livetrade.core.quotes import merge
+from livetrade.core.records import for_users
 from livetrade.core.ticks import Tick
 from livetrade.errors import EngineClosedError, JournalError, LiveTradeError, OrderError, PriceError
 from livetrade.readers import BarReader, Reader, TickHub, TickReader
@@ -41,6 +43,9 @@ class Owner(Protocol):
 
     def all_quotes(self) -> tuple[list[Tick], View]:
         """The merged quote of each symbol that has one, and when they were looked at."""
+
+    def seen_quotes(self) -> list[Tick]:
+        """The same for what only shows them: it waits for nobody, and gives none where nobody answers."""
 
     def join(self, reader: Reader[Any]) -> Mapping[str, Sequence[int]]:
         """Offers a reader the ticks from now on; gives those of its symbol from before, in columns."""
@@ -277,9 +282,21 @@ class LivePriceStream:
             self._quotes = {quote.symbol: quote for quote in quotes}
         self.hub.close()
 
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), ("adopt", "attach", "detach", "hub", "learn", "post", "restore"))
+
     def __repr__(self) -> str:
         owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
         return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
+
+    def _repr_html_(self) -> str:
+        owner = self._owner
+        quotes = list(self._quotes.values()) if owner is None else owner.seen_quotes()
+        rows = [
+            (quote.symbol, quote.bid, quote.ask, quote.last, quote.volume, f"{quote.time:%Y-%m-%d %H:%M:%S}")
+            for quote in sorted(quotes, key=lambda quote: quote.symbol)
+        ]
+        return html.card(repr(self), html.table(("Symbol", "Bid", "Ask", "Last", "Volume", "Time"), rows, "quotes()"))
 
 
 def check_warmup(warmup: object) -> None:

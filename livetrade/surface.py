@@ -17,6 +17,7 @@ from livetrade import portfolio
 from livetrade.columns import View
 from livetrade.context import MANUAL, StrategyInfo, current_source, current_strategy
 from livetrade.core import events as ev
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
 from livetrade.core.instruments import Instrument
@@ -40,6 +41,7 @@ from livetrade.handle import Handle
 from livetrade.preview import Preview
 from livetrade.reads import Reads, view_of
 from livetrade.stream import LivePriceStream
+from livetrade.summary import Summary
 from livetrade.terms import (
     MarketTerms,
     PreviewTerms,
@@ -95,6 +97,11 @@ class OrderResult(NamedTuple):
         if self.message.startswith(NOT_CONFIRMED):
             raise OrderPendingError(self.message)
         raise OrderRefusedError(self.message)
+
+    def _repr_html_(self) -> str:
+        mark = "✓" if self.success else "…" if self.message.startswith(NOT_CONFIRMED) else "✗"
+        told = [] if self.order is None else [self.order._repr_html_()]
+        return html.card(f"{mark} {self.message}", *told)
 
 
 class OrderHandle(Handle[OrderResult]):
@@ -183,10 +190,28 @@ class Surface(Reads):
         """The quote of each symbol that has one, all of one moment (`stream.Owner`)."""
         return self._read(lambda account: (portfolio.quotes(account), view_of(account)))
 
+    def seen_quotes(self) -> list[Tick]:
+        """The quotes for what only shows them (`stream.Owner`)."""
+        return self._glance(portfolio.quotes) or []
+
     @property
     @abstractmethod
     def mode(self) -> str:
         """PAPER or REAL."""
+
+    def _state(self) -> str:
+        """Such as open or closed."""
+        return "open"
+
+    def _title(self, seen: Summary | None) -> str:
+        busy = "" if seen is not None else " · its thread is busy and does not answer"
+        return f"{self.name} · {self.mode}{' MONEY' if self.mode == 'REAL' else ''} · {self._state()}{busy}"
+
+    def _below(self) -> str:
+        """The strategies that were started here."""
+        infos = self._strategies.infos(self.process)
+        rows = [(info.name, info.state, f"{info.started_at:%H:%M:%S}", info.error or None) for info in infos]
+        return html.table(("Strategy", "State", "Started", "Error"), rows, "strategies()") if rows else ""
 
     @abstractmethod
     def close(self) -> None:

@@ -5,10 +5,10 @@ The events up to the order are folded again, so that the limits' figures are tho
 """
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from itertools import takewhile
 
 from livetrade.core import events as ev
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.fees import NoFees, schedule_of
 from livetrade.core.kinds import OrderSide, OrderStatus, Source
@@ -43,11 +43,7 @@ class Why:
         return "\n".join([self.sentence, *lines])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(step.time)}</td><th>{escape(step.what)}</th><td>{escape(step.told)}</td></tr>"
-            for step in self.steps
-        )
-        return f"<div><p><b>{escape(self.sentence)}</b></p><table>{rows}</table></div>"
+        return html.card(self.sentence, html.facts((step.what, step.time, step.told) for step in self.steps))
 
 
 def why_of(events: Iterable[ev.Event], order_id: str) -> Why | None:

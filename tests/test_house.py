@@ -25,6 +25,7 @@ PURE_LIBRARY = {
     "fractions",
     "functools",
     "heapq",
+    "html",
     "itertools",
     "math",
     "operator",

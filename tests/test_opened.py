@@ -24,7 +24,7 @@ from livetrade.opened import OpenedJournal
 from tests.journal.kit import RecordedDesk, contents, copied, session, written
 from tests.support import FREE, INFY, SBIN, picture, trading
 
-FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips")
+FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips", "explain")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from math import inf, sqrt
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
+from livetrade.core import html
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.kinds import FeedState, InstrumentKind
 from livetrade.core.numbers import EXACT, Number, at, positive
@@ -152,6 +153,10 @@ class SimulatedFeed:
     def __repr__(self) -> str:
         names = ", ".join(self.symbols[:3]) + (", …" if len(self.symbols) > 3 else "")
         return f"<SimulatedFeed {names} seed={self.seed} ticks_per_second={self.ticks_per_second:g}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("symbols", ", ".join(self.symbols)), ("seed", self.seed), ("ticks a second", self.ticks_per_second)]
+        return html.card("SimulatedFeed", html.facts(rows))
 
 
 class _Listing(NamedTuple):

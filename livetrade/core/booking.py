@@ -5,9 +5,10 @@ from typing import Any
 
 from livetrade.core import events as ev
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import InstrumentKind, OrderSide, OrderStatus, PriceSource, Source
+from livetrade.core.kinds import InstrumentKind, OrderSide, OrderStatus, OrderType, PriceSource, Source, TimeInForce
 from livetrade.core.ledger import Book
 from livetrade.core.protecting import Protecting
+from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
 from livetrade.core.schedules import charge
 from livetrade.core.state import SECOND_NS, Market
@@ -34,12 +35,13 @@ class Booking(Protecting):
         if report.quantity_raw > order.working_raw:
             self._alarm("overfilled", f"{order.client_order_id} filled more than its quantity of {order.quantity}")
 
-    def _book(self, order: Order, report: ev.Executed, *, charged: bool = True) -> None:
+    def _book(self, order: Order, report: ev.Executed, *, traded: bool = True) -> None:
         market = self.markets[order.symbol]
         fill = self._draft(order, report.quantity_raw, report.price_raw, report.price_source, report.execution_id)
         book = self.ledger.book(order.strategy, order.instrument, order.product)
         held_before = book.quantity_raw
-        fees, charges = self._charged(fill) if charged else (0, ())
+        fees, charges = self._charged(fill) if traded else (0, ())
+        reference, spread = _quoted(order, market) if traded else (0, 0)
         low, high = book.saw(market.low_raw, market.high_raw)
         fill = replaced(
             fill,
@@ -48,6 +50,8 @@ class Booking(Protecting):
             realized_raw=book.realizes(fill.side, fill.quantity_raw, fill.price_raw),
             low_raw=low,
             high_raw=high,
+            reference_raw=reference,
+            spread_raw=spread,
         )
         self._emit(ev.Filled(self.ts, fill))
         self._equity_point()
@@ -127,7 +131,7 @@ class Booking(Protecting):
         self._emit(ev.Settling(self.ts, order))
         key = order.client_order_id
         fill = ev.Executed(self.ts, key, f"{key}-1", order.quantity_raw, price_raw, PriceSource.VENUE)
-        self._book(order, fill, charged=False)
+        self._book(order, fill, traded=False)
         if book.key in self.closing:
             self._emit(ev.ClosePending(self.ts, *book.key, 0))
 
@@ -141,6 +145,17 @@ class Booking(Protecting):
                     f"{symbol} expired on {item.expiry:%Y-%m-%d} and {item.quantity(held)} is still held: "
                     f"engine.settle({symbol!r}, price) closes it at the exchange's price",
                 )
+
+
+def _quoted(order: Order, market: Market) -> tuple[int, int]:
+    """What a fill is held against: the price on its order's side, of now where the order had to wait, and how wide the
+    quote is now; 0 where it is unknown."""
+    quote = market.quote
+    met = touch(quote, order.side)
+    waits = order.order_type is not OrderType.MARKET and order.time_in_force is not TimeInForce.IOC
+    reference = (met[0] if met else 0) if waits else order.reference_raw
+    spread = quote.ask_raw - quote.bid_raw if quote is not None and quote.bid_raw and quote.ask_raw else 0
+    return reference, spread
 
 
 def not_expired(symbol: str, market: Market | None, day: str) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from livetrade.core import html
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, InstrumentKind, OrderSide, OrderType, Product
 from livetrade.core.numbers import EXACT, Number, divide, money, money_raw, positive
@@ -19,7 +20,7 @@ from livetrade.core.values import Order
 from livetrade.errors import OrderError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Limits:
     """What opening orders may not exceed; None means no limit.
 
@@ -68,6 +69,15 @@ class Limits:
             return None
         age = self.max_tick_age
         return round((age.total_seconds() if isinstance(age, timedelta) else float(age)) * 1e9)
+
+    def __repr__(self) -> str:
+        given = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return f"Limits({', '.join(f'{name}={value!r}' for name, value in given if value not in (None, False))})"
+
+    def _repr_html_(self) -> str:
+        given = ((item.name, getattr(self, item.name)) for item in fields(self))
+        rows = [(name, "no limit" if value is None else value) for name, value in given]
+        return html.card("Limits of orders that open", html.facts(rows))
 
 
 def _term(value: object) -> str:

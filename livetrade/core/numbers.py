@@ -17,6 +17,7 @@ SHARE_QUANTUM: int = 10 ** (MONEY_SCALE - 12)
 """A partial close releases its share of the total cost in whole 10⁻¹² of the currency."""
 
 EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
+_NINE = Context(prec=9, rounding=ROUND_HALF_EVEN)
 MAX_RAW = 2**63 - 1  # history keeps prices and quantities in 64-bit columns
 _FAR: int = 10**31
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +100,11 @@ def money(raw: int) -> Decimal:
     if not rest:
         return EXACT.scaleb(Decimal(paisa), -2)
     return EXACT.scaleb(Decimal(raw), -MONEY_SCALE).normalize(EXACT)
+
+
+def short(average: Decimal | None) -> str:
+    """An average price as a person reads it: nine digits of it at the most."""
+    return "unknown" if average is None else f"{_NINE.plus(average):f}"
 
 
 def money_raw(value: Number, what: str) -> int:

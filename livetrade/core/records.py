@@ -3,7 +3,7 @@
 Making such a dataclass costs 0.6 ms, and the sixty of them were half of `import livetrade`; a record costs a tenth.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import cache
 from typing import Any, TypeVar, dataclass_transform
 
@@ -12,11 +12,22 @@ T = TypeVar("T")
 _put = object.__setattr__
 
 
+def for_users(names: Iterable[str], inner: Container[str] = ()) -> list[str]:
+    """The names that completion shows: none that is private, raw, or for other parts of livetrade (`inner`)."""
+    return sorted(name for name in names if not name.startswith("_") and not name.endswith(_RAW) and name not in inner)
+
+
+_RAW = ("_raw", "_ns")
+
+
 class Record:
     """What all records share."""
 
     __slots__ = ()
     __match_args__: tuple[str, ...] = ()
+
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self))
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -3,8 +3,10 @@
 from datetime import datetime
 from decimal import Decimal
 
+from livetrade.core import html
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, to_decimal
+from livetrade.core.records import for_users
 
 
 class Tick:
@@ -134,8 +136,18 @@ class Tick:
         copy.missed = missed
         return copy
 
+    def __dir__(self) -> list[str]:
+        return for_users(object.__dir__(self), ("conflated", "seen", "whole"))
+
     def __repr__(self) -> str:
         return f"Tick({self.symbol} bid={self.bid} ask={self.ask} last={self.last} time={self.time.isoformat()})"
+
+    def _repr_html_(self) -> str:
+        names = ("bid", "ask", "last", "bid_size", "ask_size", "volume")
+        told = [(name, getattr(self, name)) for name in names]
+        missed = [("missed", self.missed)] if self.missed else []
+        shown = [row for row in told if row[1] is not None]
+        return html.card(self.symbol, html.facts([*shown, ("time", self.time.isoformat()), *missed]))
 
 
 class _ConflatedTick(Tick):

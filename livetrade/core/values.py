@@ -8,6 +8,7 @@ a user touches is a property that gives a `Decimal` or an aware `datetime`, buil
 from datetime import datetime
 from decimal import Decimal
 
+from livetrade.core import html
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import (
     ExitKind,
@@ -20,7 +21,7 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import MONEY_SCALE, SHARE_QUANTUM, at, divide, money
+from livetrade.core.numbers import MONEY_SCALE, SHARE_QUANTUM, at, divide, money, short
 from livetrade.core.records import record
 
 
@@ -249,6 +250,24 @@ class Order:
             f"{self.status}{filled}{reason})"
         )
 
+    def _repr_html_(self) -> str:
+        filled = f"{self.filled_qty} at {short(self.avg_price)}" if self.filled_raw else None
+        told = {
+            "status": self.status,
+            "reason": self.reason,
+            "limit": self.limit_price,
+            "trigger": self.trigger_price,
+            "filled": filled,
+            "fees": self.fees if self.filled_raw else None,
+            "source": self.source,
+            "strategy": self.strategy,
+            "tag": self.tag,
+            "id": self.client_order_id,
+            "created": f"{self.created_at:%Y-%m-%d %H:%M:%S}" if self.created_ns else None,
+        }
+        title = f"{self.side} {self.quantity} {self.symbol} {self.order_type} {self.product}"
+        return html.card(title, html.facts(row for row in told.items() if row[1] not in (None, "")))
+
 
 def _blocked(terms: "Order | Change", filled_raw: int) -> int:
     left = min(terms.opening_raw, terms.quantity_raw - filled_raw)
@@ -300,6 +319,10 @@ class Fill:
     low_raw: int = 0
     """The lowest and the highest mark (twice the price) of its book since the fill before; 0 when it was flat."""
     high_raw: int = 0
+    reference_raw: int = 0
+    """The price on its side when its order was sent, or of this moment where its order had to wait; 0 while unknown."""
+    spread_raw: int = 0
+    """How far bid and ask were apart when it was booked; 0 where one of them was unknown."""
 
     @property
     def symbol(self) -> str:
@@ -349,6 +372,26 @@ class Fill:
     def realized_pnl(self) -> Decimal:
         """What it realized, gross of fees, in the account's currency; zero where it only opens."""
         return money(self.realized_raw)
+
+    def __repr__(self) -> str:
+        realized = f" realized={self.realized_pnl:+}" if self.realized_raw else ""
+        return f"Fill({self.execution_id} {self._headline()} fees={self.fees}{realized} time={self.time.isoformat()})"
+
+    def _repr_html_(self) -> str:
+        told = {
+            "value": f"{self.value:,}",
+            "fees": f"{self.fees:,}",
+            "realized P&L": f"{self.realized_pnl:+,}" if self.realized_raw else None,
+            "source": self.source,
+            "strategy": self.strategy,
+            "tag": self.tag,
+            "order": self.client_order_id,
+            "time": f"{self.time:%Y-%m-%d %H:%M:%S}",
+        }
+        return html.card(self._headline(), html.facts(row for row in told.items() if row[1] not in (None, "")))
+
+    def _headline(self) -> str:
+        return f"{self.side} {self.quantity} {self.symbol} at {self.price} ({self.price_source})"
 
 
 @record
@@ -426,6 +469,35 @@ class Position:
 
     def __bool__(self) -> bool:
         return self.quantity != 0
+
+    def __repr__(self) -> str:
+        told = [self._headline()]
+        if self:
+            told.append(f"last {self.last_price}")
+        told.append(f"P&L {self.total_pnl:+,}")
+        exits = (("stop", self.stop_loss_price), ("target", self.take_profit_price))
+        return f"Position({', '.join([*told, *(f'{name} {price}' for name, price in exits if price is not None)])})"
+
+    def _repr_html_(self) -> str:
+        opened = {
+            "last price": self.last_price,
+            "market value": f"{self.market_value:,}",
+            "unrealized P&L": f"{self.unrealized_pnl:+,}",
+            "unrealized %": None if self.unrealized_pnl_pct is None else f"{self.unrealized_pnl_pct:+.2f}",
+            "stop-loss": self.stop_loss_price,
+            "take-profit": self.take_profit_price,
+            "opened": None if self.opened_at is None else f"{self.opened_at:%Y-%m-%d %H:%M:%S}",
+        }
+        told = {
+            **(opened if self else {}),
+            "realized P&L": f"{self.realized_pnl:+,}",
+            "fees": f"{self.fees:,}",
+            "total P&L": f"{self.total_pnl:+,}",
+        }
+        return html.card(self._headline(), html.facts(row for row in told.items() if row[1] is not None))
+
+    def _headline(self) -> str:
+        return f"{self.symbol} {self.quantity} at {short(self.avg_price)}" if self else f"{self.symbol} flat"
 
 
 def average(instrument: Instrument, value_raw: int, quantity_raw: int) -> int:

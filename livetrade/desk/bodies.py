@@ -95,6 +95,7 @@ ATTACHED: Mapping[str, Shape] = {
     "resume": RESUME,
     "transfer": {"amount": Field("price", "", required=True)},
     "why": CANCEL,
+    "levels": {"symbol": _SYMBOL},
     "update": PRICE,
     "register": {"instrument": Field("text", "", required=True)},
     "shutdown": {"force": Field("bool", "")},

@@ -37,14 +37,16 @@ from livetrade.desk.wire import price_words, words_of
 from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
 from livetrade.handle import Handle
+from livetrade.levels import Level
 from livetrade.outbox import changed_orders
 from livetrade.ports import BrokerOrder
 from livetrade.preview import Preview
 from livetrade.readers import Reader
 from livetrade.reads import view_of
 from livetrade.reconciling import Compared
-from livetrade.snapshot import headline, panel_snapshot
+from livetrade.snapshot import panel_snapshot
 from livetrade.stream import LivePriceStream
+from livetrade.summary import headline
 from livetrade.surface import NOT_CONFIRMED, OrderHandle, OrderResult, Surface
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.why import Why
@@ -252,7 +254,7 @@ class AttachedEngine(BrokerBooks, Surface):
 
     def _look_up(self, key: str, pending: Pending) -> None:
         """Asks what became of a command; what only asks is asked again."""
-        if pending.command in ("ticks", "barrier", "register", "preview", "why"):
+        if pending.command in ("ticks", "barrier", "register", "preview", "why", "levels"):
             self._link.say(key, pending.command, pending.body)
         else:
             self._link.say(key, "lookup", {})
@@ -377,6 +379,11 @@ class AttachedEngine(BrokerBooks, Surface):
         """The desk has the events."""
         answer = self._ask("why", {"client_order_id": order_id}).result(WHY_SECONDS)
         return None if answer["why"] is None else record_from(Why, answer["why"], {})
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        """The desk has the events."""
+        answer = self._ask("levels", {"symbol": symbol}).result(WHY_SECONDS)
+        return [record_from(Level, level, {}) for level in answer["levels"]]
 
     def _new_id(self) -> str:
         """Ordered by time, as the engine's own are; known here before the desk hears of the order."""
@@ -589,11 +596,16 @@ class AttachedEngine(BrokerBooks, Surface):
         self._closing = True
         self._link.abandon()
 
-    def __repr__(self) -> str:
+    def _glance(self, question: Callable[[Account], T]) -> T:
+        """Of what is known here, however old."""
         with self._replica.lock:
-            figures = headline(self.account)
-        state = "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
-        return f"<AttachedEngine {self.name} {self.mode} {state}: {figures}>"
+            return question(self.account)
+
+    def _state(self) -> str:
+        return "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
+
+    def __repr__(self) -> str:
+        return f"<AttachedEngine {self.name} {self.mode} {self._state()}: {self._glance(headline)}>"
 
 
 def _columns(answer: dict[str, Any]) -> dict[str, Any]:

@@ -220,7 +220,7 @@ class AttachedLine(Line):
                 self._confirm(key, instrument=instrument_terms(item))
             case "shutdown":
                 self._shut_down(key, force=bodies.checked(body, bodies.ATTACHED[name]).get("force", False))
-            case _ if name in ASKED or name in ("preview", "why"):
+            case _ if name in ASKED or name in ("preview", "why", "levels"):
                 await self._tell(key, name, body)
             case _:
                 client = self.socket.client
@@ -257,6 +257,10 @@ class AttachedLine(Line):
                 order_id = bodies.checked(body, bodies.ATTACHED[name])["client_order_id"]
                 told = await asyncio.to_thread(self.server.engine._why, order_id)
                 self._confirm(key, why=None if told is None else plain_record(told))
+            case "levels":
+                symbol = bodies.checked(body, bodies.ATTACHED[name])["symbol"]
+                levels = await asyncio.to_thread(self.server.engine._levels, symbol)
+                self._confirm(key, levels=[plain_record(level) for level in levels])
 
     async def _send_books(self, key: str, name: str, *, accept: bool) -> None:
         """The broker is asked, which may take its time: nothing else waits for that."""

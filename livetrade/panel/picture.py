@@ -3,11 +3,12 @@
 It says everything in plain tables: such places often take away styles and drawings, and always scripts.
 """
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from livetrade.core import html
 
 Row = Mapping[str, Any]
 
@@ -41,13 +42,13 @@ def as_html(snap: Row) -> str:
     title = f"{_headline(snap)}, tick {snap.get('tick') or 0:,}, as of {_moment(snap)} (not live)"
     total = f"P&L {_toned(pnl.get('total_pnl'))} {snap.get('currency', '')} ({_percent(pnl.get('total_pnl_percent'))})"
     tables = (
-        (TOTALS, [[_money(pnl.get(key)) for key in TOTALS.values()]]),
-        (POSITIONS, [_position(row) for row in snap.get("positions", [])]),
-        (ORDERS, [_order(row) for row in snap.get("orders", [])]),
-        (FILLS, [_fill(row, snap) for row in snap.get("fills", [])]),
+        ([*TOTALS], [[_money(pnl.get(key)) for key in TOTALS.values()]], ""),
+        (POSITIONS, [_position(row) for row in snap.get("positions", [])], "positions()"),
+        (ORDERS, [_order(row) for row in snap.get("orders", [])], "orders(open=True)"),
+        (FILLS, [_fill(row, snap) for row in snap.get("fills", [])], "fills()"),
     )
-    parts = [f"<p>{html.escape(title)}<br><b>{html.escape(total)}</b></p>", _curve(snap.get("equity", []))]
-    parts += [_table(header, rows) for header, rows in tables if rows]
+    parts = [html.text(title), html.card(total, _curve(snap.get("equity", [])))]
+    parts += [html.table(head, rows, more) for head, rows, more in tables if rows]
     return f'<div class="livetrade-picture">{"".join(parts)}</div>'
 
 
@@ -147,13 +148,3 @@ def _curve(equity: Iterable[float | None]) -> str:
     label = f"Equity, low {_money(low)}, high {_money(high)}, at last {_money(values[-1])}"
     line = f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
     return f'<svg viewBox="0 0 600 48" width="600" height="48" role="img" aria-label="{label}">{line}</svg>'
-
-
-def _table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Iterable[str], tag: str) -> str:
-        first, *others = (html.escape(cell) for cell in cells)
-        figures = "".join(f'<{tag} style="text-align: right">{cell}</{tag}>' for cell in others)
-        return f'<tr><{tag} style="text-align: left">{first}</{tag}>{figures}</tr>'
-
-    body = "".join(line(row, "td") for row in rows)
-    return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"

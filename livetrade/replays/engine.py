@@ -1,6 +1,6 @@
 """The engine that a strategy trades on in a replay: every command and read of a live one, in virtual time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
@@ -15,6 +15,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import Fill, Order
 from livetrade.errors import EngineClosedError, OrderError
 from livetrade.handle import Handle
+from livetrade.levels import Level, levels_of
 from livetrade.preview import Preview, preview_of
 from livetrade.reads import view_of
 from livetrade.replays.driver import Driver, Nap
@@ -113,6 +114,9 @@ class ReplayEngine(Surface):
 
     def _why(self, order_id: str) -> Why | None:
         return why_of(self._driver.journal.past(), order_id)
+
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return levels_of(self._driver.journal.past(), symbol)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

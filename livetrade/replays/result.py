@@ -1,21 +1,23 @@
 """What a replay gives back: the account at its end, with every read of an engine."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan
+from textwrap import shorten
+from typing import Any, TypeVar
 
 from livetrade.columns import View
+from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
 from livetrade.core.numbers import at, money
 from livetrade.errors import OrderError
 from livetrade.journal import MemoryJournal
+from livetrade.levels import Level
 from livetrade.reads import Reads
 from livetrade.replays.engine import ReplayEngine
 from livetrade.replays.what_if import WhatIf, compared, parted
+from livetrade.summary import Summary
 from livetrade.why import Why
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 T = TypeVar("T")
 
@@ -49,6 +51,9 @@ class ReplayResult(Reads):
     def _why(self, order_id: str) -> Why | None:
         return self._engine._why(order_id)
 
+    def _levels(self, symbol: str) -> Sequence[Level]:
+        return self._engine._levels(symbol)
+
     def _instrument(self, symbol: str) -> Instrument:
         return self._engine._instrument(symbol)
 
@@ -75,14 +80,26 @@ class ReplayResult(Reads):
             raise OrderError("this replay cannot be run again")
         return compared(self, self.again(*parted(changes, self.params)))
 
-    def plot(self, *, title: str | None = None) -> "Figure":
-        """A matplotlib figure: the portfolio's value, and each fill where it happened.
+    def _title(self, seen: Summary | None) -> str:
+        failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
+        return f"{self.strategy} on {self.source}{failed}"
 
-        Raises `ImportError` where matplotlib is missing.
-        """
-        from livetrade.replays.plot import plotted
-
-        return plotted(self, title or f"{self.strategy} on {self.source}")
+    def _above(self, seen: Summary) -> str:
+        account, found = self._engine.account, self.stats()
+        begin = account.opened.ts if account.opened is not None else account.ts
+        rows: list[tuple[str, object]] = [(name, shorten(str(value), 60)) for name, value in self.params.items()]
+        rows += [
+            ("from", f"{at(begin, account.zone):%Y-%m-%d %H:%M:%S}"),
+            ("to", f"{at(account.ts, account.zone):%Y-%m-%d %H:%M:%S}"),
+            ("ticks", f"{self.ticks_played:,}"),
+            *((name, f"{found[name]:,}") for name in ("orders", "fills", "round_trips")),
+            *(
+                (name, f"{found[name]:.4f}")
+                for name in ("win_rate", "max_drawdown", "sharpe")
+                if not isnan(found[name])
+            ),
+        ]
+        return html.facts(rows)
 
     def __repr__(self) -> str:
         account = self._engine.account

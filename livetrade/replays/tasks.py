@@ -217,10 +217,10 @@ class ReplayHandle(Awaited, Handle[T]):
         tasks, self._tasks = self._tasks, []
         return [task.run for task in tasks]
 
-    def __repr__(self) -> str:
+    def _known(self) -> tuple[object, ...]:
         if not self._done:
-            return f"<{self._what}: sent, no answer yet>"
-        return f"<{self._what}: {self._error if self._error is not None else self._answer!r}>"
+            return ()
+        return (self._error if self._error is not None else self._answer,)
 
 
 Follow = Callable[[OrderHandle, OrderStatus, float | None], Handle[OrderResult]]

@@ -27,6 +27,8 @@ from livetrade.core.state import Market, State
 from livetrade.core.ticks import Tick
 from livetrade.core.values import ExitTerm, Fill, Order
 from livetrade.core.venue import Venue
+from livetrade.explain import EXPLAINED_BY, parts_of
+from livetrade.portfolio import PARTS
 from tests.core.kit import GOLD, SBIN, Desk, kinds, same_state
 
 ITEMS = (SBIN, GOLD)
@@ -364,6 +366,17 @@ def check_replicas(session: Session) -> None:
         other.apply(event)
     same_state(other, folded)
     assert audit_of(desk.account).rows == (), audit_of(desk.account).verdict
+    check_explained(desk.account)
+
+
+def check_explained(account: Account) -> None:
+    """Every part of the P&L is found again, and nothing is counted twice."""
+    fills: Any = account.fill_history.copy()["fill"]
+    for by in EXPLAINED_BY:
+        parts = parts_of(fills, PARTS[by](account), by)
+        totals = [part.pop("total_pnl") for part in parts.values()]
+        assert totals == [sum(part.values()) for part in parts.values()]
+        assert sum(totals) == account.total_pnl_raw
 
 
 @given(terms=TERMS, steps=st.lists(STEP, min_size=10, max_size=80))

@@ -21,6 +21,7 @@ from livetrade.core.numbers import (
     percent_raw,
     positive,
     scaled,
+    short,
     to_decimal,
 )
 from livetrade.errors import PriceError
@@ -157,3 +158,20 @@ def test_times_are_aware_and_whole_microseconds() -> None:
     moment = at(1_772_423_100_123_456_789, ZoneInfo("Asia/Kolkata"))
     assert moment.isoformat() == "2026-03-02T09:15:00.123456+05:30"
     assert at(0, UTC) == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("average", "shown"),
+    [
+        ("549.00", "549.00"),
+        ("548.333333333333", "548.333333"),
+        ("0.000012345678912", "0.0000123456789"),
+        ("1234567.05", "1234567.05"),
+    ],
+)
+def test_an_average_is_shown_with_nine_digits(average: str, shown: str) -> None:
+    assert short(Decimal(average)) == shown
+
+
+def test_an_average_that_there_is_not() -> None:
+    assert short(None) == "unknown"

@@ -34,6 +34,7 @@ FRAMES: dict[str, Callable[[Any], pd.DataFrame]] = {
     "risk_orders": lambda e: e.risk_orders(exact=True),
     "equity": lambda e: e.equity(exact=True),
     "round_trips": lambda e: e.round_trips(exact=True),
+    "explain": lambda e: e.explain(exact=True),
     "quotes": lambda e: e.stream.quotes(exact=True),
     "ticks": lambda e: e.ticks(SBIN, exact=True),
     "bars": lambda e: e.bars(SBIN, "1s"),
@@ -376,6 +377,10 @@ def test_old_numbers_are_not_shown_as_fresh(monkeypatch: pytest.MonkeyPatch) -> 
         assert answer.message.startswith("Connection lost")
         assert (attached.panel_snapshot(None)["stale"], attached.health()["feed"]) == (True, "RECONNECTING")
         assert "not connected" in repr(attached)
+        shown = attached._repr_html_()
+        assert "not connected, last known" in shown
+        assert f"<td>{SBIN}</td><td>10</td>" in shown
+        assert SBIN in attached.stream._repr_html_()
         engine.market_buy(SBIN, 5).result(10)
         wire.refuses = False
         soon(lambda: attached.health()["connection"] == "CONNECTED")

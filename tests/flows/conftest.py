@@ -23,6 +23,7 @@ class Cell:
     stdout: str = ""
     stderr: str = ""
     value: str = ""
+    html: str = ""
     error: str = ""
     ended: bool = False
     panels: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Cell:
                 self.stderr += content["text"]
             case "execute_result":
                 self.value = content["data"]["text/plain"]
+                self.html = content["data"].get("text/html", "")
             case "error":
                 self.error = f"{content['ename']}: {content['evalue']}"
             case "status":
@@ -90,6 +92,11 @@ class Kernel:
         cell = self.finish(self.send(code))
         assert not cell.error, cell.error
         return cell
+
+    def completed(self, code: str) -> list[str]:
+        """What the tab key shows at the end of the code."""
+        reply = self.client.complete(code, reply=True, timeout=PATIENCE)
+        return list(reply["content"]["matches"])
 
     def interrupt(self) -> None:
         self.manager.interrupt_kernel()

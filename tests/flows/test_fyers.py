@@ -201,7 +201,13 @@ def test_a_token_is_in_no_journal_and_no_frame(server: FyersServer, tmp_path: Pa
         server.fail("close", message=key)
         soon(lambda: engine.health()["reconnects"] == 1 and how(engine) == "LIVE")
         engine.market_buy(SBIN, 1).result(5)
-        shown = repr(engine) + repr(engine.health()) + engine.orders().to_csv() + repr(engine.panel_snapshot(None))
+        shown = (
+            engine._repr_html_()
+            + repr(engine)
+            + repr(engine.health())
+            + engine.orders().to_csv()
+            + repr(engine.panel_snapshot(None))
+        )
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"not for" in kept
     for secret in (key, jwt, jwt.split(".")[1]):

@@ -313,3 +313,38 @@ def test_a_strategy_runs_while_other_cells_compute(kernel: Any) -> None:
     ended = kernel.finish(kernel.send("await task"))
     assert ended.error == "CancelledError: the strategy buys was canceled"
     kernel.run("import warnings; warnings.simplefilter('ignore')\nengine.close()")
+
+
+COMPLETED = {
+    "engine.mar": {"market_buy", "market_sell"},
+    "await engine.mar": {"market_buy", "market_sell"},
+    "engine.position('NSE:SBIN-EQ').": {"quantity", "avg_price", "stop_loss_price", "total_pnl"},
+    "engine.market_buy('NSE:SBIN-EQ', 1).": {"result", "done", "wait_for"},
+    "(await engine.market_buy('NSE:SBIN-EQ', 1)).": {"success", "message", "order", "raise_if_failed"},
+    "engine.market_buy(": {"symbol=", "quantity=", "stop_loss_price=", "trailing_stop_pct=", "client_order_id="},
+    "await engine.limit_buy('NSE:SBIN-EQ', 1, ": {"limit_price=", "time_in_force="},
+    "engine.orders(": {"open=", "symbol=", "since=", "exact="},
+    "lt.Live": {"LivePriceStream", "LiveTradingEngine"},
+    "lt.open_journal('a.journal').": {"positions", "explain"},
+}
+
+
+def test_completion_before_and_after_await(kernel: Any) -> None:
+    """Nothing is sent by it, and what is not for users is not shown."""
+    kernel.run(ENGINE)
+    for code, wanted in COMPLETED.items():
+        assert wanted <= set(kernel.completed(code)), code
+    shown = set(kernel.completed("engine."))
+    assert {"market_buy", "panel", "positions", "stream", "name"} <= shown
+    assert not [name for name in shown if name.startswith("_") or name in ("post_tick", "listen", "abandon")]
+    assert kernel.completed("engine._") == []
+    assert set(kernel.completed("lt.")) <= set(printed(kernel, "[*lt.__all__, '__version__']"))
+    assert printed(kernel, "len(engine.orders())") == 0
+
+
+def test_a_cell_that_ends_with_an_engine_shows_it(kernel: Any) -> None:
+    kernel.run(ENGINE)
+    cell = kernel.run("engine")
+    assert cell.value.startswith("<LiveTradingEngine main PAPER open: 500,000.00 INR")
+    assert "main · PAPER · open" in cell.html
+    assert "✓ Bought 1 NSE:SBIN-EQ" in kernel.run("await engine.market_buy('NSE:SBIN-EQ', 1)").html

@@ -29,7 +29,7 @@ from tests.support import (
     trading,
 )
 
-FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips")
+FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips", "explain")
 
 
 @pytest.fixture

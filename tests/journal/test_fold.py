@@ -27,7 +27,7 @@ from tests.core.kit import same_state
 from tests.journal.kit import WITHIN_A_DAY, Item, copied, nothing, put, read_back, session, written
 from tests.support import FREE, INFY, SBIN, recording, trading
 
-FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips")
+FRAMES = ("positions", "orders", "fills", "risk_orders", "equity", "round_trips", "explain")
 
 
 @pytest.fixture

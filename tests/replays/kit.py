@@ -29,6 +29,7 @@ class Run:
             "risk_orders": account.risk_orders(exact=True),
             "positions": account.positions(closed=True, exact=True),
             "round_trips": account.round_trips(exact=True),
+            "explain": account.explain(exact=True),
             **{symbol: account.ticks(symbol, exact=True) for symbol in symbols},
         }
         facts = account.health()

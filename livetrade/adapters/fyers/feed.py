@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from livetrade.adapters.fyers.credentials import Secret
 from livetrade.columns import needs
+from livetrade.core import html
 from livetrade.core.kinds import FeedState
 from livetrade.core.numbers import positive
 from livetrade.errors import FeedError, OrderError
@@ -162,6 +163,10 @@ class FyersFeed:
         symbols = self.symbols
         names = ", ".join(symbols[:3]) + (", …" if len(symbols) > 3 else "")
         return f"<FyersFeed {names or 'no symbols'} mode={self.mode}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("symbols", ", ".join(self.symbols) or "none"), ("mode", self.mode), ("reconnects", self.reconnects)]
+        return html.card("FyersFeed", html.facts([*rows, *self.refused.items()]))
 
 
 def _seconds(value: float | timedelta) -> float:

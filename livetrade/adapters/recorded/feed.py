@@ -9,6 +9,7 @@ from typing import Any
 
 from livetrade.adapters.recorded.rows import Part, Rows
 from livetrade.adapters.recorded.sources import Source, table_of
+from livetrade.core import html
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState
 from livetrade.core.numbers import positive
@@ -186,6 +187,11 @@ class RecordedFeed:
     def __repr__(self) -> str:
         speed = "as fast as it is read" if self.speed is None else f"speed={self.speed:g}"
         return f"<RecordedFeed {self._name} {len(self):,} rows {speed}>"
+
+    def _repr_html_(self) -> str:
+        speed = "as fast as it is read" if self.speed is None else self.speed
+        rows = [("symbols", ", ".join(self.symbols)), ("rows", f"{len(self):,}"), ("speed", speed)]
+        return html.card(f"RecordedFeed {self._name}", html.facts(rows))
 
 
 async def _until(due: float, clock: Callable[[], float]) -> None:
