@@ -444,7 +444,7 @@ class ExitFired:
 @record
 class ExitRetry:
     """A fired exit's order ended with something left; the rest is sent at `retry_ns`. With the `attempts` of before:
-    the clock jumped, and `retry_ns` with it."""
+    it had filled something, or the clock jumped, and `retry_ns` with it."""
 
     ts: int
     risk_id: str

@@ -163,7 +163,8 @@ class Protecting(Examining):
         risk = self.risks[order.risk_id or ""]
         if order.status is not OrderStatus.FILLED and risk.status not in ENDED:
             what = f"its order {order.client_order_id} ended {order.status}"
-            counted = was_sent and risk.retry_ns <= self.ts  # the slices of one try count once
+            # the slices of one try count once, and a try that filled something got closer
+            counted = was_sent and not order.filled_raw and risk.retry_ns <= self.ts
             self._try_again(risk, "exit order ended", what, order.reason, counted=counted)
 
     def _cancel_refused(self, order: Order) -> None:
@@ -174,7 +175,7 @@ class Protecting(Examining):
                 self._try_again(risk, "exit held up", what, order.reason)
 
     def _try_again(self, risk: RiskOrder, kind: str, what: str, reason: str, *, counted: bool = True) -> None:
-        """Five times, a second apart."""
+        """A second apart, and five times where that leads nowhere."""
         told = f"{risk.kind} of {risk.symbol}: {what}"
         if counted and risk.attempts >= MAX_RETRIES:
             self._emit(ev.ExitEnded(self.ts, risk.risk_id, ExitStatus.FAILED))

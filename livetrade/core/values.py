@@ -399,7 +399,7 @@ class RiskOrder:
     """One exit that the engine watches: a stop-loss, take-profit or trailing stop of one book.
 
     Its trigger price is raw; a trailing stop also carries its distance and the best price seen. `order_id` is the
-    order it last sent, `attempts` how often it sent one.
+    order it last sent, `attempts` how often one of them came to nothing.
     """
 
     risk_id: str

@@ -717,8 +717,24 @@ def test_only_the_remainder_of_a_fired_exit_is_sent_again() -> None:
     desk.canceled(first)
     desk.wake(after=1)
     assert desk.exit_orders()[-1].quantity_raw == 40
-    desk.execute(first, 15, "545", "LATE")  # after its end: it counts, and costs no attempt
-    assert desk.risk().attempts == 1
+    desk.execute(first, 15, "545", "LATE")  # after its end: it counts
+    assert desk.risk().attempts == 0
+
+
+def test_an_exit_that_fills_a_little_each_time_is_pursued_until_flat() -> None:
+    desk = Desk(live=True)
+    desk.quote("549.00", "549.10")
+    desk.bought(100, "549.10", exits=[stop("545")])
+    desk.quote("545.00", "545.10")
+    for left in range(100, 0, -10):
+        order = desk.exit_orders()[-1]
+        assert order.quantity_raw == left
+        desk.execute(order, 10, "545")
+        if left > 10:
+            desk.canceled(order)
+            desk.wake(after=1)
+    assert desk.position == 0
+    assert desk.risk().status is ExitStatus.FILLED
 
 
 def test_a_fired_exit_without_a_price_waits_at_the_venue() -> None:
