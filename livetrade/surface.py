@@ -142,14 +142,6 @@ def taken_at(ts: int, command: ev.Command, handle: OrderHandle, account: Account
     return replaced(command, ts=ts)
 
 
-INNER = frozenset(
-    {"abandon", "account", "after", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello"}
-    | {"idle", "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch"}
-    | {"post_tick", "process", "registered_as", "take", "tend"}
-)
-"""What livetrade's own modules ask of an engine."""
-
-
 class Surface(Reads):
     """What a user of any engine sees."""
 
@@ -216,10 +208,6 @@ class Surface(Reads):
     @abstractmethod
     def close(self) -> None:
         """Ends it. Reads answer afterwards too; commands raise `EngineClosedError`."""
-
-    def __dir__(self) -> list[str]:
-        """What completion offers: all that a user may want."""
-        return [name for name in super().__dir__() if name not in INNER]
 
     def __enter__(self) -> Self:
         return self

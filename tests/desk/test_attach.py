@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -583,6 +585,29 @@ def test_bars_begin_with_those_that_the_desk_knows() -> None:
             row = table.loc[bar.time]
             assert (bar.open, bar.high, bar.low, bar.close) == tuple(row[["open", "high", "low", "close"]])
         assert [bar.time for bar in there] == list(table.index[6:11])
+
+
+@pytest.mark.parametrize("ask", [lambda engine: engine.why("A1"), lambda engine: engine._levels(SBIN)])
+def test_what_reads_all_events_holds_up_no_command(
+    ask: Callable[[lt.AttachedEngine], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk_and_attached(stream=quoted()) as (engine, _, attached), ThreadPoolExecutor(1) as pool:
+        attached.market_buy(SBIN, 10, client_order_id="A1").result(10).raise_if_failed()
+        began, go_on, past = threading.Event(), threading.Event(), engine.journal.past()
+
+        def slow() -> object:
+            began.set()
+            assert go_on.wait(60)
+            return past
+
+        monkeypatch.setattr(engine.journal, "past", slow)
+        asked = pool.submit(ask, attached)
+        try:
+            assert began.wait(30)
+            attached.flatten().result(10).raise_if_failed()
+        finally:
+            go_on.set()
+        assert asked.result(30) is not None
 
 
 def test_the_brokers_books_are_read_through_the_desk(tmp_path: Path) -> None:
