@@ -18,6 +18,7 @@ from pandas.testing import assert_frame_equal
 from websockets.sync.client import connect
 
 import livetrade as lt
+from livetrade.core.history import FillTable, OrderTable
 from livetrade.desk import broadcast, client
 from livetrade.desk.desk import Desk
 from tests.core.kit import same_state
@@ -608,6 +609,26 @@ def test_what_reads_all_events_holds_up_no_command(
         finally:
             go_on.set()
         assert asked.result(30) is not None
+
+
+def test_who_reads_changes_nothing_that_an_interrupted_cell_could_leave_half_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writers = set()
+    for table in (OrderTable, FillTable):
+
+        def write(self: Any, row: Any, write: Any = table._write) -> None:
+            writers.add(threading.current_thread().name)
+            write(self, row)
+
+        monkeypatch.setattr(table, "_write", write)
+    with desk_and_attached(stream=quoted()) as (_, desk, attached):
+        for number in range(1, 11):
+            attached.market_buy(SBIN, 1).result(10).raise_if_failed()
+            assert len(attached.orders()) == len(attached.fills()) == number
+        with attached_to(desk) as late:
+            assert len(late.orders()) == len(late.fills()) == 10
+    assert threading.current_thread().name not in writers
 
 
 def test_the_brokers_books_are_read_through_the_desk(tmp_path: Path) -> None:
