@@ -612,6 +612,20 @@ def test_what_reads_all_events_holds_up_no_command(
         assert asked.result(30) is not None
 
 
+def test_what_reads_all_events_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "OVERDUE_SECONDS", 0.5)
+    with desk_and_attached(stream=quoted()) as (engine, _, attached):
+        attached.market_buy(SBIN, 10, client_order_id="A1").result(10).raise_if_failed()
+        past = engine.journal.past()
+
+        def slow() -> object:
+            time.sleep(2)
+            return past
+
+        monkeypatch.setattr(engine.journal, "past", slow)
+        assert attached.why("A1").sentence.startswith("A1 bought 10")
+
+
 def test_who_reads_changes_nothing_that_an_interrupted_cell_could_leave_half_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
