@@ -481,8 +481,10 @@ class Surface(Reads):
 
         Nothing is sent, and there need be no market: it is you who says what happened. Of an option at expiry the price
         is its intrinsic value, zero where it expired worthless. The symbol's orders are canceled, exits end with their
-        positions, and no fee schedule is asked: what was charged is a `transfer`. Of what was closed elsewhere so much
-        is closed as the broker's own book is without. Refused where nothing is held, and where neither has happened.
+        positions, and no fee schedule is asked: what was charged is a `transfer`, and so is what rounding leaves of an
+        average price that has more decimals than the instrument. Of what was closed elsewhere so much is closed as the
+        broker's own book is without. Refused where nothing is held, and where neither has happened; of a contract
+        without a known expiry, and on its last day, you are taken at your word.
         """
         item = self._tradable(symbol)
         raw = 0 if not number(price, f"{symbol}: price") else item.price_raw(price)
