@@ -80,7 +80,9 @@ class Inbox:
         Raises `TimeoutError` where the answer takes longer.
         """
         until = monotonic() + seconds
-        if self._ended.is_set() or get_ident() == self._thread:
+        if self._ended.is_set():  # looked at first: a later thread may have the ended one's number
+            return self._ask_alone(question)
+        if get_ident() == self._thread:
             return question()
         answer: Future[T] = Future()
 
@@ -97,13 +99,19 @@ class Inbox:
             self._ended.wait()
         while not answer.done():
             if self._ended.wait(0) and not answer.done():
-                return question()
+                return self._ask_alone(question)
             try:
                 return answer.result(min(0.1, seconds))
             except TimeoutError:
                 if monotonic() > until and not answer.done():
                     raise
         return answer.result()
+
+    def _ask_alone(self, question: Callable[[], T]) -> T:
+        """Once the thread has ended, whoever asks has its place; one at a time, for what is asked may be tidied up by
+        the first look at it."""
+        with self._lock:
+            return question()
 
     def close(self, error: Exception) -> None:
         """No more posts: they raise `error` from here on."""

@@ -170,7 +170,8 @@ class OpenedJournal(Reads):
         """Of what was read last, where nothing can be read now."""
         with suppress(JournalError, OSError):
             return self._read(question)
-        return question(self._account)
+        with self._lock:
+            return question(self._account)
 
     def _title(self, seen: Summary | None) -> str:
         account = self._account

@@ -175,7 +175,8 @@ def _cells(table: "pd.DataFrame", across: str, down: str, value: str) -> "pd.Dat
 
 
 def _labels(values: Any) -> list[str]:
-    return ["None" if value is None or value != value else str(value) for value in values]  # noqa: PLR0124  a NaN
+    told = ("None" if value is None or value != value else str(value) for value in values)  # noqa: PLR0124  a NaN
+    return [_words(text) for text in told]
 
 
 def _chosen(names: Sequence[str], x: str | None, y: str | None) -> tuple[str, str | None]:
@@ -203,7 +204,7 @@ def _line(values: "pd.Series[float]", name: str, value: str, title: str) -> "Fig
         axes.set_xticks(range(len(values)), _labels(values.index))
     if values.min() < 0:
         axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_xlabel(name)
+    axes.set_xlabel(_words(name))
     axes.set_ylabel(value)
     _in_thousands(axes)
     _plain(axes)
@@ -227,8 +228,8 @@ def _heat_map(cells: "pd.DataFrame", value: str, title: str) -> "Figure":
     image = axes.imshow(numbers, cmap=colours, norm=norm, aspect="auto", origin="lower")
     axes.set_xticks(range(cells.shape[1]), cells.columns)
     axes.set_yticks(range(cells.shape[0]), cells.index)
-    axes.set_xlabel(str(cells.columns.name))
-    axes.set_ylabel(str(cells.index.name))
+    axes.set_xlabel(_words(str(cells.columns.name)))
+    axes.set_ylabel(_words(str(cells.index.name)))
     axes.spines[:].set_visible(False)
     axes.set_xticks([place - 0.5 for place in range(1, cells.shape[1])], minor=True)
     axes.set_yticks([place - 0.5 for place in range(1, cells.shape[0])], minor=True)
@@ -282,8 +283,13 @@ def _figure() -> "Figure":
 
 
 def _head(axes: Any, title: str, told: str = "") -> None:
-    axes.set_title(title, loc="left", fontweight="bold")
+    axes.set_title(_words(title), loc="left", fontweight="bold")
     axes.set_title(told, loc="right", fontsize="small", color=GREY)
+
+
+def _words(text: str) -> str:
+    """Between two dollars matplotlib sees a formula, and may not understand it."""
+    return text.replace("$", r"\$")
 
 
 def _in_thousands(axes: Any) -> None:

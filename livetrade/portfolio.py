@@ -120,8 +120,6 @@ def _position_of(account: Account, item: Instrument, market: Market | None, book
     realized = sum(book.realized_raw for book in books)
     fees = sum(book.fees_raw for book in books)
     mark = market.mark_raw if market else 0
-    if market and market.quote is not None and not market.exposure_raw:
-        mark = market.quote.mark_raw  # a flat symbol is not marked tick by tick
     value = sum(book.market_value_raw(mark) for book in books)
     opened = [book.opened_ns for book in books if book.quantity_raw]
     exits = {risk.kind: risk for book in books for risk in account.brackets.get(book.key, {}).values()}

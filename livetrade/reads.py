@@ -241,9 +241,9 @@ class Reads(ABC):
         if by not in EXPLAINED_BY:
             raise OrderError(f"explain: by must be one of {', '.join(map(repr, EXPLAINED_BY))}, not {by!r}")
         fills, totals, view = self._read(
-            lambda account: (account.fill_history.copy()["fill"], portfolio.PARTS[by](account), view_of(account))
+            lambda account: (account.fill_history.fills[:], portfolio.PARTS[by](account), view_of(account))
         )
-        return explained(fills, totals, view, by=by, exact=exact)  # type: ignore[arg-type]
+        return explained(fills, totals, view, by=by, exact=exact)
 
     # ── statistics ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -86,7 +86,7 @@ def _by_orders(account: Account, rows: Sequence[BrokerOrder]) -> dict[Key, int]:
 
 
 def _with_settled(account: Account, filled: Mapping[Key, int]) -> dict[Key, int]:
-    """What a person settled at expiry was no order at the broker, whose fills still stand."""
+    """What a person settled was no order at the broker, whose fills still stand."""
     told = dict(filled)
     for order in account.orders.values():
         if order.source is Source.EXTERNAL:

@@ -142,14 +142,6 @@ def taken_at(ts: int, command: ev.Command, handle: OrderHandle, account: Account
     return replaced(command, ts=ts)
 
 
-INNER = frozenset(
-    {"abandon", "account", "after", "all_quotes", "answered", "broker_rows", "compared", "events_to_come", "hello"}
-    | {"idle", "join", "last_quote", "listen", "lost", "now_ns", "panel_command", "panel_snapshot", "panel_watch"}
-    | {"post_tick", "process", "registered_as", "take", "tend"}
-)
-"""What livetrade's own modules ask of an engine."""
-
-
 class Surface(Reads):
     """What a user of any engine sees."""
 
@@ -216,10 +208,6 @@ class Surface(Reads):
     @abstractmethod
     def close(self) -> None:
         """Ends it. Reads answer afterwards too; commands raise `EngineClosedError`."""
-
-    def __dir__(self) -> list[str]:
-        """What completion offers: all that a user may want."""
-        return [name for name in super().__dir__() if name not in INNER]
 
     def __enter__(self) -> Self:
         return self
@@ -493,8 +481,10 @@ class Surface(Reads):
 
         Nothing is sent, and there need be no market: it is you who says what happened. Of an option at expiry the price
         is its intrinsic value, zero where it expired worthless. The symbol's orders are canceled, exits end with their
-        positions, and no fee schedule is asked: what was charged is a `transfer`. Of what was closed elsewhere so much
-        is closed as the broker's own book is without. Refused where nothing is held, and where neither has happened.
+        positions, and no fee schedule is asked: what was charged is a `transfer`, and so is what rounding leaves of an
+        average price that has more decimals than the instrument. Of what was closed elsewhere so much is closed as the
+        broker's own book is without. Refused where nothing is held, and where neither has happened; of a contract
+        without a known expiry, and on its last day, you are taken at your word.
         """
         item = self._tradable(symbol)
         raw = 0 if not number(price, f"{symbol}: price") else item.price_raw(price)

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -151,6 +152,22 @@ def test_after_the_close_nobody_posts_and_everybody_reads(served: Served) -> Non
     assert errors[0] is not errors[1]
     served.stop()
     assert served.inbox.ask(lambda: served.taken) == [1]
+
+
+def test_after_the_end_questions_are_asked_one_at_a_time(served: Served) -> None:
+    """A read may write what the account has not written into its columns yet."""
+    served.stop()
+    asking, seen = [0], []
+
+    def question() -> None:
+        asking[0] += 1
+        time.sleep(0.01)
+        seen.append(asking[0])
+        asking[0] -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: served.inbox.ask(question), range(8)))
+    assert seen == [1] * 8
 
 
 def test_questions_survive_a_thread_that_ends(served: Served) -> None:

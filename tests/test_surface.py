@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 import livetrade
-from livetrade.surface import INNER
+from livetrade.reads import INNER
 
 HEAVY = {
     "anywidget",

@@ -91,6 +91,8 @@ def serve(
     if live and feed != "fyers":
         raise lt.DeskError("--live sends real orders to Fyers, at its prices: --feed fyers --symbols NSE:SBIN-EQ,...")
     urls = _urls(fyers_url, feed)
+    if live:
+        _check_rehearsal(urls, journal)
     if os.environ.get("WEB_CONCURRENCY", "1") not in ("", "1"):
         raise lt.DeskError("a desk is one process: several workers would be several accounts; unset WEB_CONCURRENCY")
     if param and strategy is None:
@@ -151,6 +153,21 @@ def _urls(given: list[str] | None, feed: str) -> dict[str, str]:
     if wrong:
         raise lt.DeskError(f"write --fyers-url NAME=URL, with one of {', '.join(URLS)}, not {wrong[0]}")
     return found
+
+
+def _check_rehearsal(urls: dict[str, str], journal: Path | None) -> None:
+    """Real orders go where their prices come from; what is filled elsewhere is not in the real account's journal."""
+    orders = {"api_url", "order_socket_url"}
+    if urls.keys() - {"static_url"} and not orders <= urls.keys():
+        raise lt.DeskError(
+            "--live with --fyers-url: name api_url and order_socket_url too; prices of another place are no reason for "
+            "orders at Fyers"
+        )
+    if orders <= urls.keys() and journal is None:
+        raise lt.DeskError(
+            "--live with --fyers-url: orders at another place are none of the real account's; keep them in a journal "
+            "of their own, --journal PATH"
+        )
 
 
 def _those(urls: dict[str, str], names: tuple[str, ...]) -> dict[str, Any]:

@@ -173,27 +173,28 @@ class OrderTable(Table):
         self._unwritten: dict[str, Order] = {}
 
     def copy(self) -> dict[str, Column]:
-        self._write_all()
+        self.write_all()
         return super().copy()
 
     def strategies(self) -> Text:
         """Whose each order is, as it stands."""
-        self._write_all()
+        self.write_all()
         codes = self._copied("strategy", self.columns["strategy"])
         assert isinstance(codes, Text)
         return codes
 
     def row(self, client_order_id: str) -> int:
         """Which row is an order's."""
-        self._write_all()
+        self.write_all()
         return self.texts["client_order_id"][client_order_id]
 
     def put(self, order: Order) -> None:
         self._unwritten[order.client_order_id] = order
         if len(self._unwritten) == _MOST_UNWRITTEN:
-            self._write_all()
+            self.write_all()
 
-    def _write_all(self) -> None:
+    def write_all(self) -> None:
+        """What a read would have written first."""
         for order in self._unwritten.values():
             self._write(order)
         self._unwritten.clear()
@@ -281,15 +282,16 @@ class FillTable(Table):
         self.fills: list[Fill] = []
 
     def copy(self) -> dict[str, Column]:
-        self._write_all()
+        self.write_all()
         return {**super().copy(), "fill": self.fills[:]}
 
     def add(self, fill: Fill) -> None:
         self.fills.append(fill)
         if len(self.fills) - self.length == _MOST_UNWRITTEN:
-            self._write_all()
+            self.write_all()
 
-    def _write_all(self) -> None:
+    def write_all(self) -> None:
+        """What a read would have written first."""
         for fill in self.fills[self.length :]:
             self._write(fill)
 

@@ -145,8 +145,9 @@ class State:
 
     @property
     def free_raw(self) -> int:
-        """Money that may be spent: it backs no position and no working order, and no open future has lost it. A loss
-        counts before it is realized and a gain does not, so what is free pays for closing everything at the marks."""
+        """Money that may be spent: it backs no position and no working order, and no open future has lost it. A
+        future's loss counts before it is realized and its gain does not; what a short of anything else has lost does
+        not count, for its margin and what it brought in are there for that."""
         lost = sum(min(0, book.market_value_raw(self.markets[book.symbol].mark_raw)) for book in self.ledger.futures)
         return self.ledger.free_raw + lost - self.blocked_raw
 

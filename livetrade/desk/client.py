@@ -30,7 +30,7 @@ from livetrade.core.ordering import base36
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import FINAL, Order
-from livetrade.desk.link import Link, new_key
+from livetrade.desk.link import TEND, Link, new_key
 from livetrade.desk.replica import Replica
 from livetrade.desk.runtime import Running, find
 from livetrade.desk.wire import price_words, words_of
@@ -58,10 +58,10 @@ FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
-WHY_SECONDS = 120.0
-BROKER_SECONDS = 60.0
-OVERDUE_LOOKS = 32
-"""Regular looks (8 s) after which a command without an answer is told as not confirmed."""
+OVERDUE_SECONDS = 8.0
+"""After which a command without an answer is told as not confirmed."""
+SLOW = {"why": 120.0, "levels": 120.0, "broker_orders": 60.0, "reconcile": 60.0}
+"""Seconds that the answer to a question may take which reads all events, or asks the broker."""
 LOST = "Connection lost"
 
 
@@ -276,7 +276,7 @@ class AttachedEngine(BrokerBooks, Surface):
         self._answers.overdue(self._now_ns())
         for key, pending in list(self._pending.items()):
             pending.looks += 1
-            if pending.looks > OVERDUE_LOOKS:
+            if pending.looks * TEND > SLOW.get(pending.command, OVERDUE_SECONDS):
                 self._pending.pop(key, None)
                 self._give_up(pending, f"{NOT_CONFIRMED}: the desk has not answered yet; do not send it again")
 
@@ -344,6 +344,10 @@ class AttachedEngine(BrokerBooks, Surface):
         self._go(handle, command, body)
         return handle
 
+    def _told(self, question: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a question."""
+        return self._ask(question, body).result(SLOW.get(question, ASK_SECONDS))
+
     def _go(self, handle: Handle[Any], command: str, body: dict[str, Any]) -> None:
         if self._closing:
             raise EngineClosedError(f"this is detached from the desk {self.name!r}; lt.attach() again")
@@ -372,17 +376,17 @@ class AttachedEngine(BrokerBooks, Surface):
         """The desk has the account with its rules; here they are known by name only."""
         _, body = words_of(command, command.instrument)
         given = {name: value for name, value in body.items() if value not in (None, "")}
-        answer = self._ask("preview", given).result(ASK_SECONDS)
+        answer = self._told("preview", given)
         return record_from(Preview, answer["preview"], {})
 
     def _why(self, order_id: str) -> Why | None:
         """The desk has the events."""
-        answer = self._ask("why", {"client_order_id": order_id}).result(WHY_SECONDS)
+        answer = self._told("why", {"client_order_id": order_id})
         return None if answer["why"] is None else record_from(Why, answer["why"], {})
 
     def _levels(self, symbol: str) -> Sequence[Level]:
         """The desk has the events."""
-        answer = self._ask("levels", {"symbol": symbol}).result(WHY_SECONDS)
+        answer = self._told("levels", {"symbol": symbol})
         return [record_from(Level, level, {}) for level in answer["levels"]]
 
     def _new_id(self) -> str:
@@ -407,7 +411,7 @@ class AttachedEngine(BrokerBooks, Surface):
 
     def _register(self, instrument: Instrument) -> None:
         terms = json.dumps(instrument_terms(instrument))
-        answer = self._ask("register", {"instrument": terms}).result(ASK_SECONDS)
+        answer = self._told("register", {"instrument": terms})
         self.stream.learn(instrument_of(answer["instrument"], self.account.zone))
 
     # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -426,7 +430,7 @@ class AttachedEngine(BrokerBooks, Surface):
         symbol, since = reader.symbol or "", list[Tick]()
         untap = self.stream.hub.tap(since.append)
         try:
-            answer = self._ask("ticks", {"symbol": symbol}).result(ASK_SECONDS)
+            answer = self._told("ticks", {"symbol": symbol})
         except BaseException:
             untap()
             raise
@@ -451,7 +455,7 @@ class AttachedEngine(BrokerBooks, Surface):
         if not self._closing:
             if getattr(self._own, "posted", False) and get_ident() != self._link.ident:
                 self._own.posted = False
-                self._ask("barrier", {}).result(ASK_SECONDS)
+                self._told("barrier", {})
             if not self._link.wait_fresh(FRESH_WAIT):
                 raise DeskError(
                     f"the desk {self.name!r} is not connected ({self._link.reason or 'it is mute'}), and is being "
@@ -461,12 +465,12 @@ class AttachedEngine(BrokerBooks, Surface):
             return question(self.account)
 
     def _read_ticks(self, symbol: str) -> "tuple[dict[str, Any], View]":
-        answer = self._ask("ticks", {"symbol": symbol}).result(ASK_SECONDS)
+        answer = self._told("ticks", {"symbol": symbol})
         return _columns(answer), self._read(view_of)
 
     def _strategy_infos(self) -> Sequence[StrategyInfo]:
         """Those that run here, and those that run in the desk."""
-        answer = self._ask("strategies", {}).result(ASK_SECONDS)
+        answer = self._told("strategies", {})
         zone = self.account.zone
         there = [
             StrategyInfo(name, Process.DESK, StrategyState(state), at(started_ns, zone), error)
@@ -475,11 +479,11 @@ class AttachedEngine(BrokerBooks, Surface):
         return [*super()._strategy_infos(), *there]
 
     def broker_rows(self) -> Sequence[tuple[BrokerOrder, bool]]:
-        answer = self._ask("broker_orders", {}).result(BROKER_SECONDS)
+        answer = self._told("broker_orders", {})
         return [(record_from(BrokerOrder, row, {}), foreign) for row, foreign in answer["rows"]]
 
     def compared(self, accept: bool) -> Sequence[Compared]:
-        answer = self._ask("reconcile", {"accept": accept}).result(BROKER_SECONDS)
+        answer = self._told("reconcile", {"accept": accept})
         items = [instrument_of(terms, self.account.zone) for terms in answer["instruments"]]
         known = {item.symbol: item for item in items}
         return [record_from(Compared, row, known) for row in answer["rows"]]
@@ -563,7 +567,7 @@ class AttachedEngine(BrokerBooks, Surface):
     def shutdown_desk(self, force: bool = False) -> str:
         """Ends the desk, and detaches. Refused with `DeskError` while positions, exits or orders are open, which nobody
         would watch any more, unless `force`. Gives back what the desk said."""
-        answer = self._ask("shutdown", {"force": force}).result(ASK_SECONDS)
+        answer = self._told("shutdown", {"force": force})
         if not answer["success"]:
             raise DeskError(answer["message"])
         self.close()

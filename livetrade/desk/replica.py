@@ -40,7 +40,9 @@ class Replica:
             known = self.account.seq - first + 1
             if known < 0:
                 raise DeskError(f"event {self.account.seq + 1} did not come, {first} did")
-            return [self._fold(self._decoder.event(event, version)) for event in events[known:]]
+            folded = [self._fold(self._decoder.event(event, version)) for event in events[known:]]
+            self._write_history()
+            return folded
 
     def fold(self, seq: int, data: list[Any]) -> ev.Event | None:
         """Folds the event of that number; None where it is known already."""
@@ -49,7 +51,14 @@ class Replica:
                 return None
             if seq != self.account.seq + 1:
                 raise DeskError(f"event {self.account.seq + 1} did not come, {seq} did")
-            return self._fold(self._decoder.event(data))
+            event = self._fold(self._decoder.event(data))
+            self._write_history()
+            return event
+
+    def _write_history(self) -> None:
+        """Before anybody reads: a cell that is interrupted while it reads leaves nothing half written."""
+        self.account.order_history.write_all()
+        self.account.fill_history.write_all()
 
     def _fold(self, event: ev.Event) -> ev.Event:
         account = self.account

@@ -22,6 +22,7 @@ and as binary messages, to an attached engine that is behind, pages of past even
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from datetime import UTC
 from functools import partial
 from hashlib import sha256
@@ -166,7 +167,7 @@ class AttachedLine(Line):
     def __init__(self, server: "Server", socket: WebSocket, after: int) -> None:
         super().__init__(server, socket, after)
         self._pace = Pace(PER_SECOND, BURST)
-        self._books: set[asyncio.Task[None]] = set()
+        self._slow: set[asyncio.Task[None]] = set()
 
     async def begin(self) -> None:
         engine = self.server.engine
@@ -244,9 +245,7 @@ class AttachedLine(Line):
                 )
             case "broker_orders" | "reconcile":
                 accept = bodies.checked(body, BOOKS[name]).get("accept", False)
-                asking = asyncio.create_task(self._send_books(key, name, accept=accept))
-                self._books.add(asking)
-                asking.add_done_callback(self._books.discard)
+                self._begin(key, self._read_books(key, name, accept=accept))
             case "barrier":
                 self.server.engine._read(lambda account: account.seq)
                 asyncio.get_running_loop().call_soon(self._confirm, key)
@@ -254,20 +253,29 @@ class AttachedLine(Line):
                 seen = self.server.orders.preview(bodies.checked(body, bodies.ATTACHED[name]))
                 self._confirm(key, preview=plain_record(seen))
             case "why":
-                order_id = bodies.checked(body, bodies.ATTACHED[name])["client_order_id"]
-                told = await asyncio.to_thread(self.server.engine._why, order_id)
-                self._confirm(key, why=None if told is None else plain_record(told))
+                self._begin(key, self._tell_why(key, bodies.checked(body, bodies.ATTACHED[name])["client_order_id"]))
             case "levels":
-                symbol = bodies.checked(body, bodies.ATTACHED[name])["symbol"]
-                levels = await asyncio.to_thread(self.server.engine._levels, symbol)
-                self._confirm(key, levels=[plain_record(level) for level in levels])
+                self._begin(key, self._tell_levels(key, bodies.checked(body, bodies.ATTACHED[name])["symbol"]))
 
-    async def _send_books(self, key: str, name: str, *, accept: bool) -> None:
-        """The broker is asked, which may take its time: nothing else waits for that."""
+    def _begin(self, key: str, answering: Coroutine[Any, Any, None]) -> None:
+        """What asks the broker or reads all events takes its time: no command waits for that."""
+        task = asyncio.create_task(self._end(key, answering))
+        self._slow.add(task)
+        task.add_done_callback(self._slow.discard)
+
+    async def _end(self, key: str, answering: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._read_books(key, name, accept=accept)
+            await answering
         except LiveTradeError as error:
             self._fail(key, type(error).__name__, str(error))
+
+    async def _tell_why(self, key: str, order_id: str) -> None:
+        told = await asyncio.to_thread(self.server.engine._why, order_id)
+        self._confirm(key, why=None if told is None else plain_record(told))
+
+    async def _tell_levels(self, key: str, symbol: str) -> None:
+        levels = await asyncio.to_thread(self.server.engine._levels, symbol)
+        self._confirm(key, levels=[plain_record(level) for level in levels])
 
     async def _read_books(self, key: str, name: str, *, accept: bool) -> None:
         engine = self.server.engine

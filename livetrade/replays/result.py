@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from textwrap import shorten
+from threading import RLock
 from typing import Any, TypeVar
 
 from livetrade.columns import View
@@ -41,9 +42,11 @@ class ReplayResult(Reads):
         self.values: dict[str, object] = {}
         self.again: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], ReplayResult] | None = None
         self._engine = engine
+        self._lock = RLock()
 
     def _read(self, question: Callable[[Account], T]) -> T:
-        return question(self._engine.account)
+        with self._lock:
+            return question(self._engine.account)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:
         return self._engine._read_ticks(symbol)

@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pandas.testing import assert_frame_equal
 from websockets.sync.client import connect
 
 import livetrade as lt
+from livetrade.core.history import FillTable, OrderTable
 from livetrade.desk import broadcast, client
 from livetrade.desk.desk import Desk
 from tests.core.kit import same_state
@@ -379,7 +382,8 @@ def test_old_numbers_are_not_shown_as_fresh(monkeypatch: pytest.MonkeyPatch) -> 
         assert "not connected" in repr(attached)
         shown = attached._repr_html_()
         assert "not connected, last known" in shown
-        assert f"<td>{SBIN}</td><td>10</td>" in shown
+        assert f">{SBIN}</td>" in shown
+        assert ">10</td>" in shown
         assert SBIN in attached.stream._repr_html_()
         engine.market_buy(SBIN, 5).result(10)
         wire.refuses = False
@@ -583,6 +587,63 @@ def test_bars_begin_with_those_that_the_desk_knows() -> None:
             row = table.loc[bar.time]
             assert (bar.open, bar.high, bar.low, bar.close) == tuple(row[["open", "high", "low", "close"]])
         assert [bar.time for bar in there] == list(table.index[6:11])
+
+
+@pytest.mark.parametrize("ask", [lambda engine: engine.why("A1"), lambda engine: engine._levels(SBIN)])
+def test_what_reads_all_events_holds_up_no_command(
+    ask: Callable[[lt.AttachedEngine], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk_and_attached(stream=quoted()) as (engine, _, attached), ThreadPoolExecutor(1) as pool:
+        attached.market_buy(SBIN, 10, client_order_id="A1").result(10).raise_if_failed()
+        began, go_on, past = threading.Event(), threading.Event(), engine.journal.past()
+
+        def slow() -> object:
+            began.set()
+            assert go_on.wait(60)
+            return past
+
+        monkeypatch.setattr(engine.journal, "past", slow)
+        asked = pool.submit(ask, attached)
+        try:
+            assert began.wait(30)
+            attached.flatten().result(10).raise_if_failed()
+        finally:
+            go_on.set()
+        assert asked.result(30) is not None
+
+
+def test_what_reads_all_events_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "OVERDUE_SECONDS", 0.5)
+    with desk_and_attached(stream=quoted()) as (engine, _, attached):
+        attached.market_buy(SBIN, 10, client_order_id="A1").result(10).raise_if_failed()
+        past = engine.journal.past()
+
+        def slow() -> object:
+            time.sleep(2)
+            return past
+
+        monkeypatch.setattr(engine.journal, "past", slow)
+        assert attached.why("A1").sentence.startswith("A1 bought 10")
+
+
+def test_who_reads_changes_nothing_that_an_interrupted_cell_could_leave_half_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writers = set()
+    for table in (OrderTable, FillTable):
+
+        def write(self: Any, row: Any, write: Any = table._write) -> None:
+            writers.add(threading.current_thread().name)
+            write(self, row)
+
+        monkeypatch.setattr(table, "_write", write)
+    with desk_and_attached(stream=quoted()) as (_, desk, attached):
+        for number in range(1, 11):
+            attached.market_buy(SBIN, 1).result(10).raise_if_failed()
+            assert len(attached.orders()) == len(attached.fills()) == number
+        with attached_to(desk) as late:
+            assert len(late.orders()) == len(late.fills()) == 10
+    assert threading.current_thread().name not in writers
 
 
 def test_the_brokers_books_are_read_through_the_desk(tmp_path: Path) -> None:

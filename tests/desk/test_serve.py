@@ -129,6 +129,8 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 
 
 NOBODY = {"FYERS_AUTH_TOKEN": "", "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+AT_FYERS = ["--feed", "fyers", "--symbols", "NSE:SBIN-EQ"]
+OTHER_ORDERS = ["--fyers-url", "api_url=http://127.0.0.1:9", "--fyers-url", "order_socket_url=ws://127.0.0.1:9"]
 WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "live": (["--live"], {}, "--live sends real orders to Fyers"),
     "live without a token": (["--live", "--feed", "fyers", "--symbols", "NSE:SBIN-EQ", "--no-token"], {}, "--no-token"),
@@ -149,9 +151,24 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
         "with one of socket_url, data_url, static_url, api_url, order_socket_url, not url=https://x",
     ),
     "an address in the clear": (
-        ["--feed", "fyers", "--symbols", "NSE:SBIN-EQ", "--live", "--fyers-url", "api_url=http://example.com"],
+        [*AT_FYERS, "--live", *OTHER_ORDERS, "--fyers-url", "api_url=http://example.com"],
         {},
         "api_url must be an https:// address",
+    ),
+    "an address that is none": (
+        [*AT_FYERS, "--live", "--fyers-url", "api_url=https://[x", "--fyers-url", "order_socket_url=wss://[x"],
+        {},
+        "api_url must be an https:// address",
+    ),
+    "a socket that is none": (
+        [*AT_FYERS, "--live", "--fyers-url", "api_url=https://x", "--fyers-url", "order_socket_url=wss://[x"],
+        {},
+        "order_socket_url must be a wss:// address",
+    ),
+    "real orders at other prices": (
+        [*AT_FYERS, "--live", "--fyers-url", "socket_url=ws://127.0.0.1:9"],
+        {},
+        "name api_url and order_socket_url too",
     ),
     "an unknown feed": (["--feed", "reuters"], {}, "there is no feed 'reuters'; choose none, simulated, fyers"),
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
@@ -168,6 +185,13 @@ def test_what_would_not_be_right_is_one_clear_line(name: str, tmp_path: Path) ->
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_orders_at_another_place_are_kept_in_a_journal_of_their_own() -> None:
+    done = run("serve", "--port", "0", "--live", *AT_FYERS, *OTHER_ORDERS)
+    assert done.returncode == 1
+    assert "--journal PATH" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["status", "flatten", "halt", "resume"])

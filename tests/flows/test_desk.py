@@ -67,6 +67,7 @@ def test_a_stop_fires_while_the_cell_holds_the_interpreter(
 ) -> None:
     """One C call after the other, none of which lets another thread of the kernel run."""
     desk.stream.update(SBIN, bid="548.95", ask="549.00", last="549.00")
+    desk.now()  # a read waits for what its caller has posted; the kernel's order takes another way
     notebook.run(f'(await engine.market_buy("{SBIN}", 10, stop_loss_price="545.00")).raise_if_failed()')
     busy = f"end = time.monotonic() + 3\nprint('busy', flush=True)\nwhile time.monotonic() < end:\n    {HOGS[name]}"
     cell = notebook.send(f"{busy}\nended = time.time()")

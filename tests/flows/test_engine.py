@@ -273,6 +273,27 @@ def test_after_the_close_commands_raise_and_reads_answer() -> None:
         assert engine.now() is not None
 
 
+def test_many_threads_read_a_closed_engine_whole() -> None:
+    with trading(10_000_000) as engine:
+        for _ in range(100):
+            engine.market_buy(SBIN, 1)
+        quietly_close(engine)
+        start = threading.Barrier(8)
+
+        def look(_: int) -> tuple[int, int]:
+            start.wait(10)
+            return len(engine.orders()), len(engine.fills())
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                assert set(pool.map(look, range(8))) == {(100, 100)}
+        finally:
+            sys.setswitchinterval(interval)
+        assert list(engine.orders()["filled_qty"]) == [1.0] * 100
+
+
 def test_context_managers_close() -> None:
     with lt.LiveTradingEngine(1) as engine:
         assert engine.is_open

@@ -89,6 +89,15 @@ def test_nothing_is_a_picture_too(tmp_path: Path) -> None:
             engine.plot("")
 
 
+def test_dollars_are_no_formula(tmp_path: Path) -> None:
+    words = "sold at $5 \\x $6"
+    with trading() as engine:
+        drawn(engine.plot(title=words), tmp_path)
+    runs = pd.MultiIndex.from_product([[words, "b"], ["c", "d"]], names=["x $\\y$", "z"])
+    drawn(lt.plot_sweep(pd.DataFrame({"total_pnl": [1.0, 2, 3, 4]}, runs)), tmp_path)
+    drawn(lt.plot_sweep(pd.DataFrame({"total_pnl": [1.0, 2]}, pd.Index([words, "b"], name="x $\\y$"))), tmp_path)
+
+
 def test_a_long_line_keeps_its_extremes() -> None:
     values = pd.Series(np.sin(np.arange(123_457)))
     values.iloc[[50_000, 60_001]] = 9.0, -9.0

@@ -34,7 +34,7 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in TAGS
-        assert attrs in ([], [("style", "text-align: left")])
+        assert attrs in ([], *([("style", f"text-align: {side}")] for side in ("left", "right")))
         self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

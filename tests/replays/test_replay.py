@@ -1,7 +1,9 @@
 """`lt.replay`: what it takes, what it gives, what a strategy may await, and what it says of wrong use."""
 
 import asyncio
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -52,6 +54,22 @@ def test_a_result_reads_as_an_engine_does() -> None:
         "<ReplayResult once on the DataFrame: 10 ticks 2026-03-02 09:15 to 2026-03-02 09:15, 2 orders, 2 fills, "
         "P&L -11.00 INR (-0.00 %)>"
     )
+
+
+def test_a_result_is_read_by_one_thread_at_a_time() -> None:
+    """A read may write what the account has not written into its columns yet."""
+    result = run(once)
+    asking, seen = [0], []
+
+    def question(_: object) -> None:
+        asking[0] += 1
+        time.sleep(0.01)
+        seen.append(asking[0])
+        asking[0] -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: result._read(question), range(8)))
+    assert seen == [1] * 8
 
 
 def test_the_journal_folds_to_the_same_account() -> None:

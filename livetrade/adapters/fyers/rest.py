@@ -274,29 +274,28 @@ def _told(fields: Mapping[str, Any], status: int, code: int, secrets: list[Secre
 
 def base_url(url: str, name: str) -> str:
     """The URL without its last slash. Raises `OrderError` for one over which a token would travel in the clear."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        safe = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
-        fine = safe and bool(host) and parts.port != 0
-    except (ValueError, AttributeError, TypeError):
-        fine = False
-    if not fine:
+    if not _is_safe(url, "https", "http"):
         raise OrderError(f"{name} must be an https:// address, or an http:// one on 127.0.0.1, not {url!r}")
     return url.rstrip("/")
 
 
 def socket_address(url: str, name: str) -> str:
     """The URL of a WebSocket, over which a token travels: encrypted, or not off this machine. Raises `OrderError`."""
+    if not _is_safe(url, "wss", "ws"):
+        raise OrderError(f"{name} must be a wss:// address, or a ws:// one on 127.0.0.1, not {url!r}")
+    return url
+
+
+def _is_safe(url: str, encrypted: str, plain: str) -> bool:
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    if host and (parts.scheme == "wss" or (parts.scheme == "ws" and host in LOOPBACK)):
-        return url
-    raise OrderError(f"{name} must be a wss:// address, or a ws:// one on 127.0.0.1, not {url!r}")
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        safe = parts.scheme == encrypted or (parts.scheme == plain and host in LOOPBACK)
+        return safe and bool(host) and parts.port != 0
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def _host(url: str) -> str:
