@@ -26,6 +26,7 @@ class Waiting:
 
     __slots__ = (
         "books",
+        "closes",
         "deadline_ns",
         "done",
         "handle",
@@ -55,6 +56,7 @@ class Waiting:
         self.books = books  # what is still to be closed by orders that are sent from `since_ns` on
         self.since_ns = since_ns
         self.held: Callable[[], str] = str  # what should not be held any more, once everything is done
+        self.closes: str | None = None  # the symbol of which something must be closed for this to have succeeded
         self.told = ""
         self.overdue = "no answer yet"
 
@@ -98,6 +100,8 @@ class Answers:
         waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, self._still_to_close(command), now_ns)
         if isinstance(command, ev.Flatten) or (isinstance(command, ev.ClosePosition) and not command.quantity_raw):
             waiting.held = partial(self._held, command.symbol, now_ns)
+        if isinstance(command, ev.ClosePosition):
+            waiting.closes = command.symbol
         self.wait(waiting, _told(command))
 
     def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
@@ -297,9 +301,12 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     failed = next((order for order in orders if not waiting.done(order)), None)
     if failed is None:
         held = waiting.held()
-        return OrderResult(
-            not held, f"Not closed: {held}" if held else waiting.told or (_done(last) if last else ""), last
-        )
+        if held:
+            return OrderResult(False, f"Not closed: {held}", last)
+        if waiting.closes is not None and not any(order.filled_raw and not order.opening_raw for order in orders):
+            canceled = "its working orders were canceled"
+            return OrderResult(False, f"No position to sell: {waiting.closes} is flat; {canceled}", last)
+        return OrderResult(True, waiting.told or (_done(last) if last else ""), last)
     message = f"{failed.reason or failed.status}{_part(failed)}"
     if failed.is_open and not waiting.settled(failed):
         known = f"{failed.client_order_id} is {failed.status}{_part(failed)}"

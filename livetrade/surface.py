@@ -474,7 +474,8 @@ class Surface(Reads):
     def close_position(self, symbol: str, quantity: Number | None = None) -> OrderHandle:
         """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is held.
 
-        Closing all of it cancels the symbol's working orders first. Refused when nothing is held.
+        Closing all of it cancels the symbol's working orders first. Refused when nothing is held; such orders are
+        canceled all the same.
         """
         item = self._tradable(symbol)
         raw = None if quantity is None else item.quantity_raw(quantity)

@@ -512,6 +512,18 @@ def test_closing_parts_and_everything() -> None:
         assert engine.flatten().result(5).success
 
 
+def test_closing_what_is_not_held_is_refused_and_cancels_what_might_open_it() -> None:
+    with trading() as engine:
+        resting = engine.limit_buy(SBIN, 10, 500).result(5).order
+        in_part = engine.close_position(SBIN, 5).result(5)
+        assert (in_part.success, in_part.message) == (False, f"No position to sell: {SBIN} is flat")
+        assert engine.order(resting.client_order_id).is_open
+        whole = engine.close_position(SBIN).result(5)
+        told = f"No position to sell: {SBIN} is flat; its working orders were canceled"
+        assert (whole.success, whole.message) == (False, told)
+        assert engine.order(resting.client_order_id).status == "CANCELED"
+
+
 def test_money_moves_in_and_out() -> None:
     with trading() as engine:
         assert engine.transfer("0.01").result(5).success
