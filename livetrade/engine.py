@@ -30,7 +30,7 @@ from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw, zone_named
+from livetrade.core.numbers import Number, at, counted, money_raw, zone_named
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
@@ -859,7 +859,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
         exits = sum(len(bracket) for bracket in account.brackets.values())
         warnings.warn(
             f"the engine {self.name!r} was closed and nothing saved it: {', '.join(held)} and "
-            f"{exits} exit{'s are' if exits != 1 else ' is'} no longer watched",
+            f"{counted(exits, 'exit is', 'exits are')} no longer watched",
             RuntimeWarning,
             stacklevel=registry.levels_outside(),
         )

@@ -19,7 +19,7 @@ from livetrade.core import html
 from livetrade.core.bars import BarBuilder
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
 from livetrade.core.limits import instrument_denied
-from livetrade.core.numbers import MAX_RAW, Number, zone_named
+from livetrade.core.numbers import MAX_RAW, Number, counted, zone_named
 from livetrade.core.quotes import merge
 from livetrade.core.records import for_users
 from livetrade.core.ticks import Tick
@@ -287,7 +287,7 @@ class LivePriceStream:
 
     def __repr__(self) -> str:
         owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
-        return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
+        return f"LivePriceStream({counted(len(self._instruments), 'symbol')}, {owner})"
 
     def _repr_html_(self) -> str:
         owner = self._owner

@@ -9,7 +9,7 @@ from livetrade.columns import View
 from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
-from livetrade.core.numbers import at, money
+from livetrade.core.numbers import at, counted, money
 from livetrade.errors import OrderError
 from livetrade.journal import MemoryJournal
 from livetrade.levels import Level
@@ -108,8 +108,8 @@ class ReplayResult(Reads):
         percent = f" ({100 * pnl / put_in:+.2f} %)" if put_in else ""
         failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
         return (
-            f"<ReplayResult {self.strategy} on {self.source}: {self.ticks_played:,} ticks "
+            f"<ReplayResult {self.strategy} on {self.source}: {counted(self.ticks_played, 'tick')} "
             f"{at(begin, account.zone):%Y-%m-%d %H:%M} to {at(account.ts, account.zone):%Y-%m-%d %H:%M}, "
-            f"{len(account.orders):,} orders, {len(account.fill_history.fills):,} fills, "
+            f"{counted(len(account.orders), 'order')}, {counted(len(account.fill_history.fills), 'fill')}, "
             f"P&L {money(pnl):+,.2f} {account.currency}{percent}{failed}>"
         )

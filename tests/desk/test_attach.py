@@ -436,7 +436,7 @@ def test_another_account_at_the_same_place_replaces_what_was_known() -> None:
 def test_a_desk_is_not_shut_down_under_a_position() -> None:
     with desk_and_attached() as (_, desk, attached):
         attached.market_buy(SBIN, 10, stop_loss_price=540).result(10)
-        with pytest.raises(lt.DeskError, match=r"nobody would watch 10 NSE:SBIN-EQ, 1 exits any more"):
+        with pytest.raises(lt.DeskError, match=r"nobody would watch 10 NSE:SBIN-EQ, 1 exit any more"):
             attached.shutdown_desk()
         assert not desk.stopped.is_set()
         attached.flatten().result(10)

@@ -82,7 +82,7 @@ def test_a_life_from_its_start_to_its_end(tmp_path: Path, own_runtime_folder: Pa
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0
-        assert "1 exits are not watched until the desk is started again" in err
+        assert "1 exit is not watched until the desk is started again" in err
         assert not file.exists()
         assert "token=" not in out + err
     with served(journal, "--feed", "none"):
