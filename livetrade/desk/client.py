@@ -32,7 +32,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import FINAL, Order
 from livetrade.desk.link import Link, new_key
 from livetrade.desk.replica import Replica
-from livetrade.desk.runtime import Running, find
+from livetrade.desk.runtime import Running, find, until_gone
 from livetrade.desk.wire import price_words, words_of
 from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
@@ -56,6 +56,7 @@ T = TypeVar("T")
 ATTACH_SECONDS = 15.0
 FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
+END_SECONDS = 10.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
 WHY_SECONDS = 120.0
@@ -74,7 +75,8 @@ def attach(name: str | None = None, *, url: str | None = None, token: str | None
     if url is None:
         if token is not None:
             raise DeskError("a token needs the url of its desk too")
-        return AttachedEngine(lambda: find(name))
+        known = find(name).name  # the only one now need not be so when the connection is made anew
+        return AttachedEngine(lambda: find(known))
     desk = Running(url.rstrip("/"), token or "", 0, name or "")
     if not desk.url.startswith(("http://", "https://")):
         raise DeskError(f"the url of a desk is such as 'http://127.0.0.1:5000', not {url!r}")
@@ -562,11 +564,13 @@ class AttachedEngine(BrokerBooks, Surface):
 
     def shutdown_desk(self, force: bool = False) -> str:
         """Ends the desk, and detaches. Refused with `DeskError` while positions, exits or orders are open, which nobody
-        would watch any more, unless `force`. Gives back what the desk said."""
+        would watch any more, unless `force`. Gives back what the desk said, once it has ended."""
+        desk = self._where()
         answer = self._ask("shutdown", {"force": force}).result(ASK_SECONDS)
         if not answer["success"]:
             raise DeskError(answer["message"])
         self.close()
+        until_gone(desk, END_SECONDS)
         return str(answer["message"])
 
     def close(self) -> None:

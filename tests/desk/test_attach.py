@@ -430,6 +430,14 @@ def test_another_account_at_the_same_place_replaces_what_was_known() -> None:
             attached.close()
 
 
+def test_whoever_took_the_only_desk_keeps_to_it() -> None:
+    with trading() as engine, serving(engine), trading(name="second") as other:
+        attached = lt.attach()
+        with serving(other):
+            assert attached.url == lt.attach("main").url
+        attached.close()
+
+
 # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -157,6 +157,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
     "a bad symbol": (["--feed", "simulated", "--symbols", "nse:sbin"], {}, "NSE:SBIN"),
     "bad cash": (["--cash", "much"], {}, "cash"),
+    "a name for no file": (["--name", "../main"], {}, "a desk is found by its name: letters, digits"),
 }
 
 
@@ -191,6 +192,9 @@ def test_started_from_a_notebook_it_outlives_it(tmp_path: Path) -> None:
         assert again.position(SBIN).quantity == 5
         again.flatten().result(10)
         assert again.shutdown_desk() == "The desk ends"
+        at_once = lt.start_desk(journal=journal, name="started")  # the one before has let go of name and journal
+        assert at_once.orders()["filled_qty"].tolist() == [5, 5]
+        at_once.shutdown_desk()
     finally:
         kill("started")
 
