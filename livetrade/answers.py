@@ -102,7 +102,8 @@ class Answers:
             waiting.held = partial(self._held, command.symbol, now_ns)
         if isinstance(command, ev.ClosePosition):
             waiting.closes = command.symbol
-        self.wait(waiting, _told(command))
+        at_once = isinstance(command, ev.SetExit) and any(isinstance(event, ev.ExitFired) for event in events)
+        self.wait(waiting, _told(command) + (": the market is through it, and it has fired" if at_once else ""))
 
     def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
         """The orders that an id stands for; of slices that are to be canceled, those that still worked."""

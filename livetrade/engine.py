@@ -549,6 +549,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
             return None
 
     def _preview(self, command: ev.SubmitOrder) -> Preview:
+        if self._closing:
+            raise self._ended()
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
     def _why(self, order_id: str) -> Why | None:
@@ -664,7 +666,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     def _ask_broker(self) -> Statement:
         if self._closing:
-            raise EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
+            raise self._ended()
         asked = asyncio.run_coroutine_threadsafe(self._broker.statement(()), self._loop)
         try:
             return asked.result(BROKER_SECONDS)
@@ -785,7 +787,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
             return
         try:
             self._end_strategies()
-            self._inbox.close(EngineClosedError(f"the engine {self.name!r} is closed; make a new one"))
+            self._inbox.close(self._ended())
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
             self._inbox.wait_for_end(CLOSE_SECONDS)
@@ -850,6 +852,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
                 stacklevel=registry.levels_outside(),
             )
         self._warn_unwatched()
+
+    def _ended(self) -> EngineClosedError:
+        return EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
 
     def _warn_unwatched(self) -> None:
         account = self.account

@@ -606,7 +606,9 @@ class AttachedEngine(BrokerBooks, Surface):
             return question(self.account)
 
     def _state(self) -> str:
-        return "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
+        if self._closing:
+            return "detached, last known"
+        return "attached" if self._link.is_fresh() else "not connected, last known"
 
     def __repr__(self) -> str:
         return f"<AttachedEngine {self.name} {self.mode} {self._state()}: {self._glance(headline)}>"

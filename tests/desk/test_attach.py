@@ -227,7 +227,7 @@ def test_it_reads_as_what_it_is() -> None:
     with desk_and_attached(name="reads") as (_, __, attached):
         assert repr(attached).startswith("<AttachedEngine reads PAPER attached: 500,000.00 INR, P&L +0.00")
         attached.close()
-        assert "detached" in repr(attached)
+        assert "detached, last known: " in repr(attached)
         assert attached.positions().empty
         with pytest.raises(lt.EngineClosedError, match="attach"):
             attached.market_buy(SBIN, 1)

@@ -475,6 +475,14 @@ def test_immediate_or_cancel_resolves_at_its_end() -> None:
         assert engine.limit_buy(SBIN, 1, 549, time_in_force="ioc").result(5).order.status == "FILLED"
 
 
+def test_an_exit_that_fires_as_it_is_set_says_so() -> None:
+    with trading() as engine:
+        engine.market_buy(SBIN, 10).result(5)
+        through = engine.set_stop_loss(SBIN, 600).result(5)
+        assert through.message == f"STOP_LOSS of {SBIN} armed: the market is through it, and it has fired"
+        assert not engine.position(SBIN)
+
+
 def test_exits_are_set_moved_and_disarmed() -> None:
     with trading() as engine:
         engine.market_buy(SBIN, 10).result(5)

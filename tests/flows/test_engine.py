@@ -257,6 +257,7 @@ def test_after_the_close_commands_raise_and_reads_answer() -> None:
             engine.halt,
             engine.resume,
             lambda: engine.transfer(1),
+            lambda: engine.preview("BUY", SBIN, 1),
         ):
             with pytest.raises(lt.EngineClosedError, match="the engine 'main' is closed"):
                 command()

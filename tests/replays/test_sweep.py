@@ -201,6 +201,9 @@ def test_what_if_something_were_changed() -> None:
     assert free.pnl_difference == result.pnl(exact=True)["fees"] > 0
     assert set(free.fills["only"]) == {"before", "after"}
     assert len(free.fills) == 2 * len(result.fills())
+    assert repr(free).startswith(
+        f"<WhatIf P&L {free.pnl_difference:+,}, {len(free.fills)} fills differ: <ReplayResult "
+    )
     late = result.what_if(latency=3)
     assert late.result.pnl(exact=True)["total_pnl"] - result.pnl(exact=True)["total_pnl"] == late.pnl_difference
     assert not late.fills.empty
