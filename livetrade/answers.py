@@ -91,7 +91,7 @@ class Answers:
             return
         order = self._account.orders.get(handle.client_order_id or "")
         if isinstance(command, ev.SubmitOrder) and order is not None and _at_rest(order):
-            self._answer(handle, _outcome(order))
+            self._answer(handle, self._doubting(_outcome(order)))
             return
         others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
         ids, settled, done = _awaited_by(command, events, others)
@@ -128,6 +128,15 @@ class Answers:
         if not isinstance(command, ev.ClosePosition | ev.Flatten):
             return []
         return [key for key in self._account.closing if command.symbol in (None, key[1])]
+
+    def _doubting(self, result: OrderResult) -> OrderResult:
+        """An order that rests in a symbol without a price may do so for ever: SBIN, meant for NSE:SBIN-EQ."""
+        order = result.order
+        if not result.success or order is None or not order.is_open:
+            return result
+        doubt = self._account.doubt(order.symbol)
+        told = f"{result.message}; no price of {order.symbol} has come yet: {doubt}"
+        return OrderResult(True, told, order) if doubt else result
 
     def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
         self.when_safe(partial(self._tell, handle, result))
@@ -197,7 +206,7 @@ class Answers:
         if len(orders) > 1 and orders[0].parent_id and len({order.parent_id for order in orders}) == 1:
             result = _of_slices(result, together(orders), len(orders), waiting.told)
         answer = self._answer if result.success or not why else self._tell
-        answer(waiting.handle, result)
+        answer(waiting.handle, self._doubting(result))
         return True
 
 

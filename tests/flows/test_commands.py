@@ -475,6 +475,19 @@ def test_immediate_or_cancel_resolves_at_its_end() -> None:
         assert engine.limit_buy(SBIN, 1, 549, time_in_force="ioc").result(5).order.status == "FILLED"
 
 
+def test_a_limit_order_in_a_symbol_that_was_hardly_meant_is_told() -> None:
+    with trading() as engine:
+        rests = engine.limit_buy("SBIN", 10, 500).result(5)
+        assert rests.success
+        assert rests.message == (
+            "Accepted: BUY 10.00000000 SBIN LIMIT; no price of SBIN has come yet: did you mean NSE:SBIN-EQ?"
+        )
+        engine.stream.update("SBIN", last=600)
+        assert engine.modify(rests.order.client_order_id, quantity=5).result(5).message.startswith("Modified")
+        assert engine.limit_buy("SBIN", 10, 500).result(5).message == "Accepted: BUY 10.00000000 SBIN LIMIT"
+        assert engine.limit_buy("NSE:TCS-EQ", 1, 500).result(5).message == "Accepted: BUY 1 NSE:TCS-EQ LIMIT"
+
+
 def test_an_exit_that_fires_as_it_is_set_says_so() -> None:
     with trading() as engine:
         engine.market_buy(SBIN, 10).result(5)
