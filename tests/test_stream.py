@@ -362,6 +362,23 @@ def test_a_callback_that_raises_is_named_and_hurts_nobody(caplog: pytest.LogCapt
         assert "raises failed" in caplog.text
 
 
+def test_a_callback_that_raises_on_every_tick_does_not_bury_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Tick] = []
+
+    def raises(tick: Tick) -> None:
+        seen.append(tick)
+        raise ZeroDivisionError
+
+    with trading() as engine:
+        engine.stream.on_tick(raises)
+        for price in range(1, 101):
+            engine.stream.update(SBIN, last=price)
+            soon(lambda price=price: len(seen) == price)  # type: ignore[misc]
+    told = [record.getMessage().partition("raises ")[2] for record in caplog.records]
+    assert told == ["failed", *(f"failed, {count} times by now" for count in (2, 4, 8, 16, 32, 64))]
+    assert all(record.exc_info for record in caplog.records)
+
+
 def test_a_slow_callback_is_named_told_what_it_missed_and_delays_no_stop(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     asleep, wake = threading.Event(), threading.Event()
