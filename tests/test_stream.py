@@ -337,6 +337,18 @@ def test_a_reader_whose_loop_is_gone_hurts_nobody() -> None:
         assert engine.market_buy(SBIN, 1).result(5).success
 
 
+def test_who_waits_for_a_symbol_that_was_hardly_meant_is_warned() -> None:
+    with trading() as engine:
+        for wait in (lambda: engine.stream.ticks("SBIN"), lambda: engine.stream.bars("SBIN", "1min")):
+            with pytest.warns(
+                RuntimeWarning, match=r"^nothing is known of SBIN: did you mean NSE:SBIN-EQ\?$"
+            ) as warned:
+                wait()
+            assert warned[0].filename == __file__
+        engine.stream.ticks("BTCUSDT")
+        engine.stream.ticks(SBIN)
+
+
 # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -28,13 +28,18 @@ def check_symbol(symbol: object) -> str:
 
 
 def doubted(symbol: str, known: Iterable[str]) -> str:
-    """What may be wrong with a symbol that is not among the known ones: SBIN, say, where NSE:SBIN-EQ is known."""
-    exchange, names = _names(symbol)
-    alike = (other for other in known if exchange in ("", _names(other)[0]) and names & _names(other)[1])
-    meant = min(alike, default="")
+    """What may be wrong with a symbol that is not among the known ones; empty where nothing is."""
+    meant = namesake(symbol, known)
     if meant:
         return f"did you mean {meant}?"
-    return "" if exchange else "symbols of an exchange are written EXCHANGE:NAME, such as NSE:SBIN-EQ"
+    return "" if ":" in symbol else "symbols of an exchange are written EXCHANGE:NAME, such as NSE:SBIN-EQ"
+
+
+def namesake(symbol: str, known: Iterable[str]) -> str:
+    """The known symbol that may have been meant: NSE:SBIN-EQ by SBIN, sbin or NSE:SBIN. Empty where there is none."""
+    exchange, names = _names(symbol)
+    alike = (other for other in known if exchange in ("", _names(other)[0]) and names & _names(other)[1])
+    return min(alike, default="")
 
 
 def _names(symbol: str) -> tuple[str, set[str]]:

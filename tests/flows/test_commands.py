@@ -475,6 +475,14 @@ def test_immediate_or_cancel_resolves_at_its_end() -> None:
         assert engine.limit_buy(SBIN, 1, 549, time_in_force="ioc").result(5).order.status == "FILLED"
 
 
+def test_an_order_in_the_place_of_its_id_is_told() -> None:
+    with trading() as engine:
+        handle = engine.limit_buy(SBIN, 10, 500)
+        for given in (handle, handle.result(5).order):
+            with pytest.raises(lt.OrderError, match="; give its client_order_id$"):
+                engine.cancel(given)  # type: ignore[arg-type]
+
+
 def test_a_limit_order_in_a_symbol_that_was_hardly_meant_is_told() -> None:
     with trading() as engine:
         rests = engine.limit_buy("SBIN", 10, 500).result(5)
