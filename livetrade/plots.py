@@ -156,6 +156,8 @@ def plot_sweep(
 
     if not isinstance(table, pd.DataFrame):
         raise OrderError(f"plot_sweep takes the DataFrame that sweep gave, not {type(table).__name__}")
+    if table.empty:
+        raise OrderError("plot_sweep: the table has no rows")
     names = [str(name) for name in table.index.names]
     across, down = _chosen(names, x, y)
     if value not in table.columns or table[value].dtype.kind not in "fi":

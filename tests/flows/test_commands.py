@@ -479,7 +479,7 @@ def test_an_order_in_the_place_of_its_id_is_told() -> None:
     with trading() as engine:
         handle = engine.limit_buy(SBIN, 10, 500)
         for given in (handle, handle.result(5).order):
-            with pytest.raises(lt.OrderError, match="; give its client_order_id$"):
+            with pytest.raises(lt.OrderError, match=r"; give its client_order_id$"):
                 engine.cancel(given)  # type: ignore[arg-type]
 
 
