@@ -169,23 +169,30 @@ class LiveTradingEngine(BrokerBooks, Surface):
         self._make_parts()
 
         self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
+        succeeds = False
         try:
-            registry.close_namesake(name)
+            succeeds = registry.close_namesake(name)
             self.stream.register(*instruments)
             self._journal.open()  # which lets go of it by itself where that fails
-        except BaseException:
-            self._loop.close()
+        except BaseException as error:
+            self._give_up(error, succeeds=succeeds)
             raise
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
             self._steps = self._new_lock_step()
-        except BaseException:
-            self._loop.close()
+        except BaseException as error:
+            self._give_up(error, succeeds=succeeds)
             self._journal.close(0)
             raise
         self._start()
         registry.close_namesake(name, successor=self)
+
+    def _give_up(self, error: BaseException, *, succeeds: bool) -> None:
+        """It cannot begin; and the one that it was to succeed has ended."""
+        self._loop.close()
+        if succeeds:
+            error.add_note(f"The engine {self.name!r} from before is closed, and no other one watches its exits.")
 
     def _make_parts(self) -> None:
         self._closing = False
