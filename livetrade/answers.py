@@ -26,6 +26,7 @@ class Waiting:
 
     __slots__ = (
         "books",
+        "closes",
         "deadline_ns",
         "done",
         "handle",
@@ -55,6 +56,7 @@ class Waiting:
         self.books = books  # what is still to be closed by orders that are sent from `since_ns` on
         self.since_ns = since_ns
         self.held: Callable[[], str] = str  # what should not be held any more, once everything is done
+        self.closes: str | None = None  # the symbol of which something must be closed for this to have succeeded
         self.told = ""
         self.overdue = "no answer yet"
 
@@ -89,7 +91,7 @@ class Answers:
             return
         order = self._account.orders.get(handle.client_order_id or "")
         if isinstance(command, ev.SubmitOrder) and order is not None and _at_rest(order):
-            self._answer(handle, _outcome(order))
+            self._answer(handle, self._doubting(_outcome(order)))
             return
         others = [order for order in self._account.open_orders.values() if _concerns(command, order)]
         ids, settled, done = _awaited_by(command, events, others)
@@ -98,7 +100,10 @@ class Answers:
         waiting = Waiting(handle, ids, settled, done, now_ns + ANSWER_NS, self._still_to_close(command), now_ns)
         if isinstance(command, ev.Flatten) or (isinstance(command, ev.ClosePosition) and not command.quantity_raw):
             waiting.held = partial(self._held, command.symbol, now_ns)
-        self.wait(waiting, _told(command))
+        if isinstance(command, ev.ClosePosition):
+            waiting.closes = command.symbol
+        at_once = isinstance(command, ev.SetExit) and any(isinstance(event, ev.ExitFired) for event in events)
+        self.wait(waiting, _told(command) + (": the market is through it, and it has fired" if at_once else ""))
 
     def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
         """The orders that an id stands for; of slices that are to be canceled, those that still worked."""
@@ -123,6 +128,15 @@ class Answers:
         if not isinstance(command, ev.ClosePosition | ev.Flatten):
             return []
         return [key for key in self._account.closing if command.symbol in (None, key[1])]
+
+    def _doubting(self, result: OrderResult) -> OrderResult:
+        """An order that rests in a symbol without a price may do so for ever: SBIN, meant for NSE:SBIN-EQ."""
+        order = result.order
+        if not result.success or order is None or not order.is_open:
+            return result
+        doubt = self._account.doubt(order.symbol)
+        told = f"{result.message}; no price of {order.symbol} has come yet: {doubt}"
+        return OrderResult(True, told, order) if doubt else result
 
     def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
         self.when_safe(partial(self._tell, handle, result))
@@ -192,7 +206,7 @@ class Answers:
         if len(orders) > 1 and orders[0].parent_id and len({order.parent_id for order in orders}) == 1:
             result = _of_slices(result, together(orders), len(orders), waiting.told)
         answer = self._answer if result.success or not why else self._tell
-        answer(waiting.handle, result)
+        answer(waiting.handle, self._doubting(result))
         return True
 
 
@@ -297,9 +311,12 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
     failed = next((order for order in orders if not waiting.done(order)), None)
     if failed is None:
         held = waiting.held()
-        return OrderResult(
-            not held, f"Not closed: {held}" if held else waiting.told or (_done(last) if last else ""), last
-        )
+        if held:
+            return OrderResult(False, f"Not closed: {held}", last)
+        if waiting.closes is not None and not any(order.filled_raw and not order.opening_raw for order in orders):
+            canceled = "its working orders were canceled"
+            return OrderResult(False, f"No position to sell: {waiting.closes} is flat; {canceled}", last)
+        return OrderResult(True, waiting.told or (_done(last) if last else ""), last)
     message = f"{failed.reason or failed.status}{_part(failed)}"
     if failed.is_open and not waiting.settled(failed):
         known = f"{failed.client_order_id} is {failed.status}{_part(failed)}"

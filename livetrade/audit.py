@@ -11,7 +11,7 @@ from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.events import VARIATION
 from livetrade.core.kinds import InstrumentKind, OrderSide
-from livetrade.core.numbers import MONEY_ONE, money, to_decimal
+from livetrade.core.numbers import MONEY_ONE, counted, money
 from livetrade.core.records import record
 from livetrade.core.values import Fill
 
@@ -96,10 +96,11 @@ def audit_of(account: Account) -> Audit:
     ):
         if Fraction(kept, MONEY_ONE) != reckoned:
             rows.append(_row(("", "", ""), figure, kept, Fraction(reckoned)))
-    source = f"{len(fills):,} fills and {len(account.cash_moves):,} cash movements"
+    source = f"{counted(len(fills), 'fill')} and {counted(len(account.cash_moves), 'cash movement')}"
     if rows:
-        return Audit(tuple(rows), f"{len(rows)} figures differ from what {source} come to")
-    return Audit((), f"All is well: cash, P&L and {len(books):,} books are what {source} come to")
+        differ = counted(len(rows), "figure differs", "figures differ")
+        return Audit(tuple(rows), f"{differ} from what {source} come to")
+    return Audit((), f"All is well: cash, P&L and {counted(len(books), 'book')} are what {source} come to")
 
 
 def _book_rows(account: Account, books: dict[tuple[str, str, Any], _Book]) -> Iterable[tuple[Any, ...]]:
@@ -143,7 +144,7 @@ def _row(key: tuple[str, str, Any], figure: str, kept_raw: int, reckoned: Fracti
 
 
 def _decimal(amount: Fraction) -> Any:
-    return to_decimal(round(amount * 10**30), 30).normalize()
+    return money(round(amount * MONEY_ONE))
 
 
 def frame_of(audit: Audit, seq: int, as_of: str) -> "pd.DataFrame":

@@ -30,7 +30,7 @@ from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import FeedState, OrderStatus, Product
 from livetrade.core.limits import Limits
-from livetrade.core.numbers import Number, at, money_raw, zone_named
+from livetrade.core.numbers import Number, at, counted, money_raw, zone_named
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.ticks import Tick
@@ -169,23 +169,30 @@ class LiveTradingEngine(BrokerBooks, Surface):
         self._make_parts()
 
         self.stream = stream if stream is not None else LivePriceStream(timezone=timezone)
+        succeeds = False
         try:
-            registry.close_namesake(name)
+            succeeds = registry.close_namesake(name)
             self.stream.register(*instruments)
             self._journal.open()  # which lets go of it by itself where that fails
-        except BaseException:
-            self._loop.close()
+        except BaseException as error:
+            self._give_up(error, succeeds=succeeds)
             raise
         try:
             self._reopen(cash, fees, limits, margin)
             self._opening_quotes = self.stream.attach(self, self._zone)
             self._steps = self._new_lock_step()
-        except BaseException:
-            self._loop.close()
+        except BaseException as error:
+            self._give_up(error, succeeds=succeeds)
             self._journal.close(0)
             raise
         self._start()
         registry.close_namesake(name, successor=self)
+
+    def _give_up(self, error: BaseException, *, succeeds: bool) -> None:
+        """It cannot begin; and the one that it was to succeed has ended."""
+        self._loop.close()
+        if succeeds:
+            error.add_note(f"The engine {self.name!r} from before is closed, and no other one watches its exits.")
 
     def _make_parts(self) -> None:
         self._closing = False
@@ -549,6 +556,8 @@ class LiveTradingEngine(BrokerBooks, Surface):
             return None
 
     def _preview(self, command: ev.SubmitOrder) -> Preview:
+        if self._closing:
+            raise self._ended()
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
     def _why(self, order_id: str) -> Why | None:
@@ -664,7 +673,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
 
     def _ask_broker(self) -> Statement:
         if self._closing:
-            raise EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
+            raise self._ended()
         asked = asyncio.run_coroutine_threadsafe(self._broker.statement(()), self._loop)
         try:
             return asked.result(BROKER_SECONDS)
@@ -785,7 +794,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
             return
         try:
             self._end_strategies()
-            self._inbox.close(EngineClosedError(f"the engine {self.name!r} is closed; make a new one"))
+            self._inbox.close(self._ended())
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(lambda: self._tasks.append(self._loop.create_task(self._shut_down())))
             self._inbox.wait_for_end(CLOSE_SECONDS)
@@ -851,6 +860,9 @@ class LiveTradingEngine(BrokerBooks, Surface):
             )
         self._warn_unwatched()
 
+    def _ended(self) -> EngineClosedError:
+        return EngineClosedError(f"the engine {self.name!r} is closed; make a new one")
+
     def _warn_unwatched(self) -> None:
         account = self.account
         held = [f"{book.instrument.quantity(book.quantity_raw)} {book.symbol}" for book in account.ledger.held()]
@@ -859,7 +871,7 @@ class LiveTradingEngine(BrokerBooks, Surface):
         exits = sum(len(bracket) for bracket in account.brackets.values())
         warnings.warn(
             f"the engine {self.name!r} was closed and nothing saved it: {', '.join(held)} and "
-            f"{exits} exit{'s are' if exits != 1 else ' is'} no longer watched",
+            f"{counted(exits, 'exit is', 'exits are')} no longer watched",
             RuntimeWarning,
             stacklevel=registry.levels_outside(),
         )

@@ -15,6 +15,7 @@ from livetrade.columns import Exact, View
 from livetrade.core.account import Account
 from livetrade.core.events import Event
 from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.numbers import counted
 from livetrade.core.state import day_of
 from livetrade.errors import JournalError
 from livetrade.frames import instant
@@ -176,10 +177,11 @@ class OpenedJournal(Reads):
     def _title(self, seen: Summary | None) -> str:
         account = self._account
         mode = "" if account.session is None else f" · {account.session.mode}"
-        return f"{self.path.name}{mode} · {account.seq:,} events{f' · damaged: {self.damage}' if self.damage else ''}"
+        damaged = f" · damaged: {self.damage}" if self.damage else ""
+        return f"{self.path.name}{mode} · {counted(account.seq, 'event')}{damaged}"
 
     def __repr__(self) -> str:
-        return self._glance(lambda account: f"<OpenedJournal {self.path.name}: {account.seq:,} events>")
+        return self._glance(lambda account: f"<OpenedJournal {self.path.name}: {counted(account.seq, 'event')}>")
 
 
 _FIGURES = {"bid": "bid_raw", "ask": "ask_raw", "last": "last_raw", "volume": "volume_raw"}

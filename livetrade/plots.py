@@ -152,6 +152,12 @@ def plot_sweep(
     columns. Over further parameters the mean is shown. Runs that failed are left empty. Needs matplotlib: raises
     `ImportError` without it, `OrderError` for a parameter or a column that the table does not have.
     """
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        raise OrderError(f"plot_sweep takes the DataFrame that sweep gave, not {type(table).__name__}")
+    if table.empty:
+        raise OrderError("plot_sweep: the table has no rows")
     names = [str(name) for name in table.index.names]
     across, down = _chosen(names, x, y)
     if value not in table.columns or table[value].dtype.kind not in "fi":

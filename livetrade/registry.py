@@ -30,14 +30,15 @@ def engines() -> dict[str, Registered]:
         return dict(_engines)
 
 
-def close_namesake(name: str, successor: Registered | None = None) -> None:
-    """A second engine of a name closes the first, and takes its place once it runs."""
+def close_namesake(name: str, successor: Registered | None = None) -> bool:
+    """A second engine of a name closes the first, and takes its place once it runs. Whether there was one."""
     with _lock:
         before = _engines.get(name)
         if successor is not None:
             _engines[name] = successor
     if before is not None:
         before.close()
+    return before is not None
 
 
 def forget(engine: Registered) -> None:

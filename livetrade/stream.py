@@ -6,6 +6,7 @@ the oldest and is told how many (`tick.missed`), and never holds up anybody else
 """
 
 import contextlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -17,9 +18,9 @@ from livetrade import frames
 from livetrade.columns import Exact, Freq, View
 from livetrade.core import html
 from livetrade.core.bars import BarBuilder
-from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument, namesake
 from livetrade.core.limits import instrument_denied
-from livetrade.core.numbers import MAX_RAW, Number, zone_named
+from livetrade.core.numbers import MAX_RAW, Number, counted, zone_named
 from livetrade.core.quotes import merge
 from livetrade.core.records import for_users
 from livetrade.core.ticks import Tick
@@ -221,7 +222,15 @@ class LivePriceStream:
 
     def ticks(self, symbol: str | None = None) -> "TickReader":
         """An async iterator over the ticks of a symbol (of all when None) from now on; it ends with the engine."""
-        return self.hub.join(TickReader(self.hub, None if symbol is None else check_symbol(symbol)))
+        if symbol is not None:
+            self._doubt(check_symbol(symbol))
+        return self.hub.join(TickReader(self.hub, symbol))
+
+    def _doubt(self, symbol: str) -> None:
+        """Warns of a symbol that nobody knows where one like it is known: who waits for its ticks may wait for ever."""
+        meant = "" if symbol in self._instruments else namesake(symbol, self._instruments)
+        if meant:
+            warnings.warn(f"nothing is known of {symbol}: did you mean {meant}?", RuntimeWarning, stacklevel=3)
 
     def bars(self, symbol: str, freq: Freq = "1min", warmup: int = 0) -> BarReader:
         """An async iterator over the bars of a symbol, each once it is complete; it ends with the engine.
@@ -233,6 +242,7 @@ class LivePriceStream:
         what `engine.bars` shows. The bar that is open now comes whole. Raises `OrderError` for a wrong symbol, freq or
         warmup.
         """
+        self._doubt(check_symbol(symbol))
         item = self.instrument(symbol)
         builder = BarBuilder(item, frames.fixed_ns(freq), self.zone)
         check_warmup(warmup)
@@ -287,7 +297,7 @@ class LivePriceStream:
 
     def __repr__(self) -> str:
         owner = "no engine" if self._owner is None else f"engine {self._owner.name!r}"
-        return f"LivePriceStream({len(self._instruments)} symbols, {owner})"
+        return f"LivePriceStream({counted(len(self._instruments), 'symbol')}, {owner})"
 
     def _repr_html_(self) -> str:
         owner = self._owner

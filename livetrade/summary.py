@@ -10,7 +10,7 @@ from decimal import Decimal
 from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.kinds import FeedState
-from livetrade.core.numbers import at, money, short
+from livetrade.core.numbers import at, counted, money, short
 from livetrade.core.records import record
 from livetrade.core.values import Order, Position
 from livetrade.portfolio import LABELS, PortfolioPnl, position_rows
@@ -81,7 +81,7 @@ def _held(seen: Summary) -> Iterator[str]:
 def _alarmed(seen: Summary) -> Iterator[str]:
     if seen.alarms:
         last = f", the last {len(seen.alarms)}" if seen.alarm_count > len(seen.alarms) else ""
-        yield html.card(f"{_alarms(seen.alarm_count)}{last}", *(html.text(alarm) for alarm in seen.alarms))
+        yield html.card(f"{counted(seen.alarm_count, 'alarm')}{last}", *(html.text(alarm) for alarm in seen.alarms))
 
 
 def _positions(positions: Sequence[Position]) -> str:
@@ -124,10 +124,6 @@ def _orders(orders: Sequence[Order]) -> str:
     return html.table(head, rows, "orders(open=True)")
 
 
-def _alarms(count: int) -> str:
-    return "1 alarm" if count == 1 else f"{count:,} alarms"
-
-
 def _amount(value: Decimal, sign: str = "") -> str:
     return f"{value:{sign},.2f}"
 
@@ -136,8 +132,9 @@ def headline(account: Account) -> str:
     """An account in one line."""
     held = sum(1 for _ in account.ledger.held())
     feed = "" if account.feed.state is FeedState.NONE else f", feed {account.feed.state}"
-    alarms = f", {_alarms(len(account.alarms))}" if account.alarms else ""
+    alarms = f", {counted(len(account.alarms), 'alarm')}" if account.alarms else ""
+    working = counted(len(account.open_orders), "working order")
     return (
         f"{money(account.portfolio_value_raw):,.2f} {account.currency}, P&L {money(account.total_pnl_raw):+,.2f}, "
-        f"{held} positions, {len(account.open_orders)} working orders{feed}{alarms}"
+        f"{counted(held, 'position')}, {working}{feed}{alarms}"
     )

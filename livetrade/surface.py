@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, Unpack
 
 from livetrade import portfolio
 from livetrade.columns import View
@@ -20,7 +20,7 @@ from livetrade.core import events as ev
 from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.exits import check_terms
-from livetrade.core.instruments import Instrument
+from livetrade.core.instruments import Instrument, check_symbol
 from livetrade.core.kinds import (
     ExitKind,
     InstrumentKind,
@@ -32,7 +32,7 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import Number, money_raw, number
+from livetrade.core.numbers import Number, money_raw, number, positive
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.core.values import ExitTerm, Fill, Order
@@ -181,6 +181,12 @@ class Surface(Reads):
     def all_quotes(self) -> tuple[list[Tick], View]:
         """The quote of each symbol that has one, all of one moment (`stream.Owner`)."""
         return self._read(lambda account: (portfolio.quotes(account), view_of(account)))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"the engine {self.name!r} runs in this process and cannot be pickled or copied; "
+            "others reach one in a desk: lt.start_desk(...), lt.attach(...)"
+        )
 
     def seen_quotes(self) -> list[Tick]:
         """The quotes for what only shows them (`stream.Owner`)."""
@@ -462,7 +468,8 @@ class Surface(Reads):
     def close_position(self, symbol: str, quantity: Number | None = None) -> OrderHandle:
         """Closes a symbol's position at the market, over all strategies, or `quantity` of it; never more than is held.
 
-        Closing all of it cancels the symbol's working orders first. Refused when nothing is held.
+        Closing all of it cancels the symbol's working orders first. Refused when nothing is held; such orders are
+        canceled all the same.
         """
         item = self._tradable(symbol)
         raw = None if quantity is None else item.quantity_raw(quantity)
@@ -600,15 +607,17 @@ class Surface(Reads):
 
     # ── the panel ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def panel(self, symbols: Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
+    def panel(self, symbols: str | Sequence[str] | None = None, fps: float | None = 30) -> "Panel":
         """The live P&L widget: computed on every tick, painted at most `fps` times a second (60 at the most, and fewer
-        with very many positions). `symbols` limits the rows, not the totals."""
+        with very many positions). `symbols`, one or several, limits the rows, not the totals."""
         from livetrade.panel import Panel
 
-        key = (None if symbols is None else tuple(symbols), fps)
-        if key not in self._panels:  # a cell that runs again shows the panel that is there
-            self._panels[key] = Panel(self._panel_source(), fps=fps, symbols=symbols)
-        return self._panels[key]
+        given = (symbols,) if isinstance(symbols, str) else symbols
+        rows = None if given is None else tuple(map(check_symbol, given))
+        pace = None if fps is None else float(positive(fps, "fps"))
+        if (rows, pace) not in self._panels:  # a cell that runs again shows the panel that is there
+            self._panels[rows, pace] = Panel(self._panel_source(), fps=pace, symbols=rows)
+        return self._panels[rows, pace]
 
     def _end_panels(self) -> None:
         """A moment for them to show the last numbers: what follows may be the end of the cell, or of the process."""

@@ -133,7 +133,8 @@ def client_id(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str) or not _CLIENT_ID.fullmatch(value):
-        raise OrderError(f"client_order_id must be 1 to 30 letters and digits, not {value!r}")
+        hint = "; give its client_order_id" if hasattr(value, "client_order_id") else ""
+        raise OrderError(f"client_order_id must be 1 to 30 letters and digits, not {value!r}{hint}")
     return value
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Event, Lock, Thread, get_ident
 from time import perf_counter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from livetrade.context import as_registered, at_end
 from livetrade.readers import callback_key
@@ -22,6 +23,8 @@ LAST_WORDS = 0.2
 """Seconds for tasks that are left when the thread ends."""
 
 _log = logging.getLogger("livetrade")
+_complaints: "WeakKeyDictionary[Callable[..., object], Counter[int]]" = WeakKeyDictionary()
+"""How often each callback was complained of, by level."""
 
 
 class UserThread:
@@ -196,13 +199,31 @@ class Callbacks:
 
 
 def guarded(function: Callable[..., object], *values: object) -> None:
-    """A callback that raises is logged and hurts nobody else; a slow one is named."""
-    name = getattr(function, "__qualname__", repr(function))
+    """A callback that raises is logged and hurts nobody else; a slow one is named. One that does so on every tick is
+    told of the 1st, 2nd, 4th, 8th, ... time, so that it does not bury a notebook."""
     start = perf_counter()
     try:
         function(*values)
     except BaseException:  # noqa: BLE001  the user's code, whatever it raises: sys.exit() ends no other callback
-        _log.exception("the callback %s failed", name)
+        _complain(function, logging.ERROR, "failed")
     spent = perf_counter() - start
     if spent > SLOW_CALLBACK:
-        _log.warning("the callback %s took %.0f ms; others wait for it", name, spent * 1000)
+        _complain(function, logging.WARNING, f"took {spent * 1000:.0f} ms; others wait for it")
+
+
+def _complain(function: Callable[..., object], level: int, what: str) -> None:
+    count = _counted(function, level)
+    if count & (count - 1):
+        return
+    name = getattr(function, "__qualname__", repr(function))
+    often = f", {count:,} times by now" if count > 1 else ""
+    _log.log(level, "the callback %s %s%s", name, what, often, exc_info=level == logging.ERROR)
+
+
+def _counted(function: Callable[..., object], level: int) -> int:
+    try:
+        counts = _complaints.setdefault(function, Counter())
+    except TypeError:  # it can be no key
+        return 1
+    counts[level] += 1
+    return counts[level]

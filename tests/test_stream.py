@@ -337,6 +337,18 @@ def test_a_reader_whose_loop_is_gone_hurts_nobody() -> None:
         assert engine.market_buy(SBIN, 1).result(5).success
 
 
+def test_who_waits_for_a_symbol_that_was_hardly_meant_is_warned() -> None:
+    with trading() as engine:
+        for wait in (lambda: engine.stream.ticks("SBIN"), lambda: engine.stream.bars("SBIN", "1min")):
+            with pytest.warns(
+                RuntimeWarning, match=r"^nothing is known of SBIN: did you mean NSE:SBIN-EQ\?$"
+            ) as warned:
+                wait()
+            assert warned[0].filename == __file__
+        engine.stream.ticks("BTCUSDT")
+        engine.stream.ticks(SBIN)
+
+
 # ── callbacks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -360,6 +372,23 @@ def test_a_callback_that_raises_is_named_and_hurts_nobody(caplog: pytest.LogCapt
         soon(lambda: seen.count("works") == 2)
         assert seen.count("raises") == seen.count("leaves") == 2
         assert "raises failed" in caplog.text
+
+
+def test_a_callback_that_raises_on_every_tick_does_not_bury_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Tick] = []
+
+    def raises(tick: Tick) -> None:
+        seen.append(tick)
+        raise ZeroDivisionError
+
+    with trading() as engine:
+        engine.stream.on_tick(raises)
+        for price in range(1, 101):
+            engine.stream.update(SBIN, last=price)
+            soon(lambda price=price: len(seen) == price)  # type: ignore[misc]
+    told = [record.getMessage().partition("raises ")[2] for record in caplog.records]
+    assert told == ["failed", *(f"failed, {count} times by now" for count in (2, 4, 8, 16, 32, 64))]
+    assert all(record.exc_info for record in caplog.records)
 
 
 def test_a_slow_callback_is_named_told_what_it_missed_and_delays_no_stop(caplog: pytest.LogCaptureFixture) -> None:

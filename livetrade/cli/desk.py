@@ -14,6 +14,7 @@ import typer
 import livetrade as lt
 from livetrade.cli.functions import function_named, parameters
 from livetrade.core.kinds import Process
+from livetrade.core.numbers import counted
 
 if TYPE_CHECKING:
     from livetrade.desk.desk import Desk
@@ -138,7 +139,7 @@ def _run(desk: "Desk") -> None:
         desk.stop()
     left = engine._read(lambda account: sum(len(bracket) for bracket in account.brackets.values()))
     if left:
-        print(f"{left} exits are not watched until the desk is started again", file=sys.stderr)
+        print(f"{counted(left, 'exit is', 'exits are')} not watched until the desk is started again", file=sys.stderr)
 
 
 def _listed(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from livetrade.core.exits import entry_price, reached
+from livetrade.core.instruments import doubted
 from livetrade.core.kinds import OrderSide, PriceSource, Product
 from livetrade.core.ledger import Book
 from livetrade.core.limits import (
@@ -138,10 +139,18 @@ class Approving(State):
             sent_last_second=self._sent_last_second() if self.limits.max_orders_per_second else 0,
             day=self.day,
             margined=self.margin is not None,
+            doubt="" if price else self.doubt(order.symbol),
             parts=max(len(parts), 1),
             gone_raw=self._gone(order.symbol, order.product, order.side),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
+
+    def doubt(self, symbol: str) -> str:
+        """What may be wrong with a symbol that no price has come of; empty where one has."""
+        market = self.markets.get(symbol)
+        if market is not None and market.quote is not None:
+            return ""
+        return doubted(symbol, (name for name, other in self.markets.items() if other.quote is not None))
 
     def _sent_last_second(self) -> int:
         return sum(ns > self.ts - SECOND_NS for ns in self.sent_ns)

@@ -419,7 +419,7 @@ class Filled:
 
 @record
 class ExitArmed:
-    """An exit is watched from here on, or watched at another price (the same `risk_id`)."""
+    """An exit is watched from here on. Each arming has a `risk_id` of its own; one that it replaces ends first."""
 
     ts: int
     risk: RiskOrder

@@ -1,6 +1,7 @@
 """What is traded: symbols, and each instrument's scales, grids and contract terms."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, tzinfo
 from decimal import Decimal
@@ -24,6 +25,27 @@ def check_symbol(symbol: object) -> str:
     if not _SYMBOL.fullmatch(symbol):
         raise OrderError(f"malformed symbol {symbol!r}: write EXCHANGE:NAME such as 'NSE:SBIN-EQ', or 'BTCUSDT'")
     return symbol
+
+
+def doubted(symbol: str, known: Iterable[str]) -> str:
+    """What may be wrong with a symbol that is not among the known ones; empty where nothing is."""
+    meant = namesake(symbol, known)
+    if meant:
+        return f"did you mean {meant}?"
+    return "" if ":" in symbol else "symbols of an exchange are written EXCHANGE:NAME, such as NSE:SBIN-EQ"
+
+
+def namesake(symbol: str, known: Iterable[str]) -> str:
+    """The known symbol that may have been meant: NSE:SBIN-EQ by SBIN, sbin or NSE:SBIN. Empty where there is none."""
+    exchange, names = _names(symbol)
+    alike = (other for other in known if exchange in ("", _names(other)[0]) and names & _names(other)[1])
+    return min(alike, default="")
+
+
+def _names(symbol: str) -> tuple[str, set[str]]:
+    """A symbol's exchange, and its name with the series and without."""
+    exchange, _, name = symbol.upper().rpartition(":")
+    return exchange, {name, name.rpartition("-")[0] or name}
 
 
 def _check_scales(symbol: str, *scales: object) -> None:

@@ -128,6 +128,8 @@ class Situation:
     """Seconds since the quote came; None while there is none."""
     gone_raw: int = 0
     """How much of what it would close was closed elsewhere."""
+    doubt: str = ""
+    """What may be wrong with a symbol that no price has come of."""
 
 
 @record
@@ -193,7 +195,8 @@ def _price_check(order: Order, now: Situation) -> Check:
     side = "ask" if order.side is OrderSide.BUY else "bid"
     if now.market_raw:
         return Check("price", None, f"{side} {order.instrument.price(now.market_raw)}")
-    return Check("price", None, None, f"Price feed unavailable: no {side} known for {order.symbol}")
+    doubt = f"; {now.doubt}" if now.doubt else ""
+    return Check("price", None, None, f"Price feed unavailable: no {side} known for {order.symbol}{doubt}")
 
 
 def _standing_checks(order: Order, limits: Limits, now: Situation) -> Iterator[Check]:

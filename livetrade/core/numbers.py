@@ -107,6 +107,11 @@ def short(average: Decimal | None) -> str:
     return "unknown" if average is None else f"{_NINE.plus(average):f}"
 
 
+def counted(count: int, one: str, more: str = "") -> str:
+    """How many of something there are, in words: 1 exit, 2 exits. more: where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def money_raw(value: Number, what: str) -> int:
     """An amount of money as raw money; finer than 10⁻³⁰ is rounded half-even."""
     return int(EXACT.to_integral_value(EXACT.scaleb(number(value, what), MONEY_SCALE)))

@@ -32,7 +32,7 @@ from livetrade.core.ticks import Tick
 from livetrade.core.values import FINAL, Order
 from livetrade.desk.link import TEND, Link, new_key
 from livetrade.desk.replica import Replica
-from livetrade.desk.runtime import Running, find
+from livetrade.desk.runtime import Running, find, until_gone
 from livetrade.desk.wire import price_words, words_of
 from livetrade.encoding import instrument_of, instrument_terms, record_from
 from livetrade.errors import DeskError, EngineClosedError, LiveTradeError, OrderError
@@ -56,6 +56,7 @@ T = TypeVar("T")
 ATTACH_SECONDS = 15.0
 FRESH_WAIT = 2.0
 CLOSE_SECONDS = 1.0
+END_SECONDS = 10.0
 MANY_EVENTS = 20_000
 ASK_SECONDS = 10.0
 OVERDUE_SECONDS = 8.0
@@ -74,7 +75,8 @@ def attach(name: str | None = None, *, url: str | None = None, token: str | None
     if url is None:
         if token is not None:
             raise DeskError("a token needs the url of its desk too")
-        return AttachedEngine(lambda: find(name))
+        known = find(name).name  # the only one now need not be so when the connection is made anew
+        return AttachedEngine(lambda: find(known))
     desk = Running(url.rstrip("/"), token or "", 0, name or "")
     if not desk.url.startswith(("http://", "https://")):
         raise DeskError(f"the url of a desk is such as 'http://127.0.0.1:5000', not {url!r}")
@@ -566,11 +568,13 @@ class AttachedEngine(BrokerBooks, Surface):
 
     def shutdown_desk(self, force: bool = False) -> str:
         """Ends the desk, and detaches. Refused with `DeskError` while positions, exits or orders are open, which nobody
-        would watch any more, unless `force`. Gives back what the desk said."""
+        would watch any more, unless `force`. Gives back what the desk said, once it has ended."""
+        desk = self._where()
         answer = self._told("shutdown", {"force": force})
         if not answer["success"]:
             raise DeskError(answer["message"])
         self.close()
+        until_gone(desk, END_SECONDS)
         return str(answer["message"])
 
     def close(self) -> None:
@@ -606,7 +610,9 @@ class AttachedEngine(BrokerBooks, Surface):
             return question(self.account)
 
     def _state(self) -> str:
-        return "detached" if self._closing else "attached" if self._link.is_fresh() else "not connected, last known"
+        if self._closing:
+            return "detached, last known"
+        return "attached" if self._link.is_fresh() else "not connected, last known"
 
     def __repr__(self) -> str:
         return f"<AttachedEngine {self.name} {self.mode} {self._state()}: {self._glance(headline)}>"

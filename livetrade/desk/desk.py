@@ -150,6 +150,7 @@ class Desk:
         check_place(
             host, certfile=certfile, keyfile=keyfile, remote=remote, no_token=no_token, real=engine.mode != "PAPER"
         )
+        runtime.check_name(engine.name)
         self.engine = engine
         self.stopped = Event()
         self._tls = certfile is not None

@@ -15,6 +15,7 @@ from typing import Any
 from livetrade.context import MANUAL, acting_as
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import Source
+from livetrade.core.numbers import counted
 from livetrade.core.ordering import base36
 from livetrade.core.quotes import merge
 from livetrade.core.records import record
@@ -140,8 +141,8 @@ class Orders:
                 len(account.open_orders),
             )
         )
-        left = [*held, *([f"{exits} exits"] if exits else []), *([f"{working} working orders"] if working else [])]
-        return ", ".join(left)
+        others = [counted(count, what) for count, what in ((exits, "exit"), (working, "working order")) if count]
+        return ", ".join([*held, *others])
 
 
 def id_of(key: str) -> str:

@@ -3,13 +3,19 @@
 import contextlib
 import json
 import os
+import re
 import stat
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NoReturn
 
 from livetrade.core.records import record
 from livetrade.errors import DeskError
+
+_FILE_NAME = re.compile(r"[\w.-]{1,64}")
 
 
 @record
@@ -28,16 +34,27 @@ class Running:
         return f"Running({self.name!r} at {self.url}, pid {self.pid})"
 
 
+def check_name(name: str) -> None:
+    """Raises `DeskError` for a name that its file cannot have."""
+    if not _FILE_NAME.fullmatch(name):
+        raise DeskError(f"a desk is found by its name: letters, digits, '_', '-' and '.', not {name!r}")
+
+
 def folder() -> Path:
     """The user's own folder for them; `LIVETRADE_RUNTIME_DIR` overrides it."""
     given = os.environ.get("LIVETRADE_RUNTIME_DIR")
-    if given:
-        path = Path(given).expanduser()
-    else:
-        from platformdirs import user_runtime_path
+    return Path(given).expanduser() if given else _usual_folder()
 
-        path = user_runtime_path("livetrade", appauthor=False)
-    return path
+
+@cache
+def _usual_folder() -> Path:
+    from platformdirs import user_runtime_path
+
+    with (
+        warnings.catch_warnings()
+    ):  # it warns where the system names none, as in a container; one in /tmp serves as well
+        warnings.simplefilter("ignore")
+        return user_runtime_path("livetrade", appauthor=False)
 
 
 def write(running: Running) -> Path:
@@ -58,6 +75,14 @@ def remove(running: Running) -> None:
     path = folder() / f"{running.name}.json"
     if _read(path) == running:
         path.unlink(missing_ok=True)
+
+
+def until_gone(running: Running, seconds: float) -> None:
+    """Waits until a desk that ends has ended: nobody finds it any more, and its process keeps its journal no longer."""
+    file, until = folder() / f"{running.name}.json", monotonic() + seconds
+    elsewhere = running.pid not in (0, os.getpid())
+    while monotonic() < until and (_read(file) == running or (elsewhere and _lives(running.pid))):
+        sleep(0.02)
 
 
 def all_running() -> Iterator[Running]:

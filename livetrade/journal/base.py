@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from livetrade.core.events import Event
+from livetrade.core.numbers import counted
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.journal.rows import Step, events_in, packed_steps
@@ -99,4 +100,4 @@ class MemoryJournal(Journal):
             yield packed_steps([Step(0, self.events[start : start + BATCH])], start + 1)
 
     def __repr__(self) -> str:
-        return f"MemoryJournal({len(self.events):,} events, not saved)"
+        return f"MemoryJournal({counted(len(self.events), 'event')}, not saved)"

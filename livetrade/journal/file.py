@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from livetrade.core.events import Event
+from livetrade.core.numbers import counted
 from livetrade.core.state import State
 from livetrade.core.ticks import Tick
 from livetrade.errors import JournalError
@@ -134,4 +135,4 @@ class FileJournal(Journal):
         fault, dropped = (self._writer.fault, self._writer.dropped_ticks) if self._writer is not None else ("", 0)
         state = f"cannot be written: {fault}" if fault else "saved"
         lost = f", {dropped:,} ticks dropped" if dropped else ""
-        return f"FileJournal({self.path.name!r}, {self._store.head.events.seq:,} events, {state}{lost})"
+        return f"FileJournal({self.path.name!r}, {counted(self._store.head.events.seq, 'event')}, {state}{lost})"

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 from textwrap import shorten
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from livetrade.columns import View
 from livetrade.core import html
 from livetrade.core.account import Account
 from livetrade.core.instruments import Instrument
-from livetrade.core.numbers import at, money
+from livetrade.core.kinds import OrderStatus
+from livetrade.core.numbers import at, counted, money
 from livetrade.errors import OrderError
 from livetrade.journal import MemoryJournal
 from livetrade.levels import Level
@@ -94,8 +95,9 @@ class ReplayResult(Reads):
         rows += [
             ("from", f"{at(begin, account.zone):%Y-%m-%d %H:%M:%S}"),
             ("to", f"{at(account.ts, account.zone):%Y-%m-%d %H:%M:%S}"),
-            ("ticks", f"{self.ticks_played:,}"),
-            *((name, f"{found[name]:,}") for name in ("orders", "fills", "round_trips")),
+            ("ticks", _part(self.ticks_played, self._quarantined(), "quarantined")),
+            ("orders", _part(found["orders"], self._denied(), "denied")),
+            *((name, f"{found[name]:,}") for name in ("fills", "round_trips")),
             *(
                 (name, f"{found[name]:.4f}")
                 for name in ("win_rate", "max_drawdown", "sharpe")
@@ -104,15 +106,32 @@ class ReplayResult(Reads):
         ]
         return html.facts(rows)
 
+    def _quarantined(self) -> int:
+        return sum(self._engine.account.quarantined.values())
+
+    def _denied(self) -> int:
+        return sum(order.status is OrderStatus.DENIED for order in self._engine.account.orders.values())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ReplayResult cannot be pickled: take its DataFrames, or lt.sweep(...) for many processes")
+
     def __repr__(self) -> str:
         account = self._engine.account
         begin = account.opened.ts if account.opened is not None else account.ts
         put_in, pnl = account.ledger.put_in_raw, account.total_pnl_raw
         percent = f" ({100 * pnl / put_in:+.2f} %)" if put_in else ""
         failed = "" if self.error is None else f", FAILED: {type(self.error).__name__}: {self.error}"
+        ticks = _part(counted(self.ticks_played, "tick"), self._quarantined(), "quarantined")
+        orders = _part(counted(len(account.orders), "order"), self._denied(), "denied")
         return (
-            f"<ReplayResult {self.strategy} on {self.source}: {self.ticks_played:,} ticks "
+            f"<ReplayResult {self.strategy} on {self.source}: {ticks} "
             f"{at(begin, account.zone):%Y-%m-%d %H:%M} to {at(account.ts, account.zone):%Y-%m-%d %H:%M}, "
-            f"{len(account.orders):,} orders, {len(account.fill_history.fills):,} fills, "
+            f"{orders}, {counted(len(account.fill_history.fills), 'fill')}, "
             f"P&L {money(pnl):+,.2f} {account.currency}{percent}{failed}>"
         )
+
+
+def _part(told: int | str, count: int, what: str) -> str:
+    """A number, with what is said of some of them, or did not come."""
+    shown = f"{told:,}" if isinstance(told, int) else told
+    return f"{shown} ({count:,} {what})" if count else shown

@@ -20,6 +20,7 @@ from livetrade.core.fees import DEFAULT_FEES
 from livetrade.core.instruments import Instrument
 from livetrade.core.limits import Limits
 from livetrade.core.numbers import Number, at, money_raw, zone_named
+from livetrade.core.quotes import BACKWARD
 from livetrade.core.schedules import Fees
 from livetrade.errors import OrderError, StrategyError
 from livetrade.options import check_currency, check_parts, check_rules
@@ -174,6 +175,7 @@ class _Run:
             finally:
                 self._driver.close()
                 self._engine.close()
+        self._tell_of_quarantine()
         result.values = {task.name: task.value for task in self._driver.tasks}
         if self._failures:
             self._tell(result)
@@ -221,6 +223,15 @@ class _Run:
         result.error = error = task.error
         if self._strict:
             raise StrategyError(f"{task.name} raised {_told(error)} {self._where()}", result) from error
+
+    def _tell_of_quarantine(self) -> None:
+        """Of a recording that is mostly left out: what comes out says little of it."""
+        count = sum(self.account.quarantined.values())
+        if 2 * count > self._driver.played:
+            why = ", ".join(f"{reason} {times:,}" for reason, times in self.account.quarantined.most_common())
+            hint = "; are its rows in the order of time?" if self.account.quarantined[BACKWARD] else ""
+            told = f"{count:,} of {self._driver.played:,} ticks of {self._recording.name} were quarantined"
+            _warn(f"{told}: {why}{hint}")
 
     def _where(self) -> str:
         account = self.account

@@ -12,6 +12,7 @@ from livetrade.columns import Freq
 from livetrade.context import as_registered
 from livetrade.core.bars import Bar, BarBuilder
 from livetrade.core.instruments import check_symbol
+from livetrade.core.numbers import counted
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
 from livetrade.errors import OrderError
@@ -222,7 +223,7 @@ class ReplayStream(LivePriceStream):
         raise OrderError(f"{tick.symbol}: a replay's prices come from its recording alone")
 
     def __repr__(self) -> str:
-        return f"ReplayStream({len(self._instruments)} symbols)"
+        return f"ReplayStream({counted(len(self._instruments), 'symbol')})"
 
 
 def _nothing() -> None:

@@ -74,9 +74,9 @@ def sweep(
     """Replays a strategy once for each combination of parameters; gives a DataFrame with a row for each.
 
     grid: values by parameter (every combination is run), or a list of dicts (each is a run). It is the index, in that
-    order, so with two parameters `table["total_pnl"].unstack()` is a heat map. Columns: orders, fills, round_trips,
-    win_rate, total_pnl, total_pnl_percent, max_drawdown, sharpe, fees (as `result.stats()` has them) and error: empty,
-    or what the strategy raised, and then the figures are NaN.
+    order, so with two parameters `table["total_pnl"].unstack()` is a heat map; lists and dicts stand there as text.
+    Columns: orders, fills, round_trips, win_rate, total_pnl, total_pnl_percent, max_drawdown, sharpe, fees (as
+    `result.stats()` has them) and error: empty, or what the strategy raised, and then the figures are NaN.
 
     args, params and other keywords: the strategy's arguments that stay the same; cash to trigger_by: as `replay` takes
     them. executor: any `concurrent.futures.Executor`, such as Dask's `client.get_executor()`; else a pool of `workers`
@@ -278,12 +278,21 @@ def _shown(bar: Any) -> Iterator[Any]:
         yield bar.update
 
 
+def _label(value: Any) -> Any:
+    """A parameter as an index can hold it: a list, a dict or an array by its text."""
+    try:
+        hash(value)
+    except TypeError:
+        return str(value)
+    return value
+
+
 def _table(names: Sequence[str], runs: Sequence[Params], rows: Sequence[Row]) -> "pd.DataFrame":
     import pandas as pd
 
-    columns = [[run.get(name) for run in runs] for name in names]
+    columns = [[_label(run.get(name)) for run in runs] for name in names]
     index = (
-        pd.Index(columns[0], name=names[0])
+        pd.Index(columns[0], name=names[0], tupleize_cols=False)
         if len(names) == 1
         else pd.MultiIndex.from_arrays(columns, names=list(names))
     )

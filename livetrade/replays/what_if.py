@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from livetrade.adapters.paper import PaperBroker
+from livetrade.core.numbers import counted
 from livetrade.errors import OrderError
 from livetrade.terms import exit_kind
 
@@ -25,6 +26,10 @@ class WhatIf(NamedTuple):
     pnl_difference: Decimal
     fills: "pd.DataFrame"
     result: "ReplayResult"
+
+    def __repr__(self) -> str:
+        differ = counted(len(self.fills), "fill differs", "fills differ")
+        return f"<WhatIf P&L {self.pnl_difference:+,}, {differ}: {self.result!r}>"
 
 
 Parted = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]

@@ -10,7 +10,7 @@ import pytest
 from livetrade.core import events as ev
 from livetrade.core.account import Account
 from livetrade.core.fees import DEFAULT_FEES, NoFees, PercentFee
-from livetrade.core.instruments import Instrument
+from livetrade.core.instruments import Instrument, default_instrument
 from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
@@ -100,6 +100,13 @@ def test_without_a_price_a_market_buy_is_refused(quote: Any) -> None:
     assert order.status is S.DENIED
     assert order.reason.startswith("Price feed unavailable: no ask known")
     assert len(desk.account.orders) == 1
+
+
+def test_a_symbol_without_prices_that_looks_like_one_with_them_is_told() -> None:
+    desk = Desk()
+    desk.quote(bid="548.95", ask="549")
+    asked = desk.buy(10, item=default_instrument("SBIN"))
+    assert asked.reason == "Price feed unavailable: no ask known for SBIN; did you mean NSE:SBIN-EQ?"
 
 
 def test_a_limit_order_waits_and_fills_at_the_better_price() -> None:

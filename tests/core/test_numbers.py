@@ -14,6 +14,7 @@ from livetrade.core.numbers import (
     MONEY_ONE,
     SHARE_QUANTUM,
     at,
+    counted,
     divide,
     money,
     money_raw,
@@ -134,6 +135,11 @@ def test_money_keeps_every_digit(amount: Decimal) -> None:
 )
 def test_money_shows_two_decimals_and_what_more_there_is(raw: int, text: str) -> None:
     assert str(money(raw)) == text
+
+
+def test_how_many_there_are() -> None:
+    assert [counted(n, "exit") for n in (0, 1, 2_000)] == ["0 exits", "1 exit", "2,000 exits"]
+    assert [counted(n, "exit is", "exits are") for n in (1, 2)] == ["1 exit is", "2 exits are"]
 
 
 def test_money_finer_than_its_unit_is_rounded_to_even() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livetrade.core.instruments import Instrument, check_symbol, default_instrument
+from livetrade.core.instruments import Instrument, check_symbol, default_instrument, doubted
 from livetrade.core.kinds import ExitKind, InstrumentKind, OrderSide, OrderStatus
 from livetrade.core.records import replaced
 from livetrade.core.ticks import Tick
@@ -117,6 +117,26 @@ def test_unknown_symbols_get_a_scale_by_where_they_trade() -> None:
     assert default_instrument("NSE:NIFTY50-INDEX").kind is InstrumentKind.INDEX
     coin = default_instrument("BTCUSDT", INDIA)
     assert (coin.scale, coin.quantity_scale, coin.zone) == (8, 8, INDIA)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "meant"),
+    [
+        ("SBIN", "NSE:SBIN-EQ"),
+        ("sbin", "NSE:SBIN-EQ"),
+        ("SBIN-EQ", "NSE:SBIN-EQ"),
+        ("NSE:SBIN", "NSE:SBIN-EQ"),
+        ("NSE:SBIN-BE", "NSE:SBIN-EQ"),
+        ("BAJAJ-AUTO", "NSE:BAJAJ-AUTO-EQ"),
+        ("btcusdt", "BTCUSDT"),
+        ("TCS", "EXCHANGE:NAME"),
+        ("BSE:SBIN", ""),
+        ("NSE:TCS-EQ", ""),
+    ],
+)
+def test_a_symbol_that_nobody_knows_is_doubted(symbol: str, meant: str) -> None:
+    told = doubted(symbol, ["NSE:SBIN-EQ", "NSE:BAJAJ-AUTO-EQ", "BTCUSDT"])
+    assert told == "" if not meant else meant in told
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_it_reads_as_what_it_is() -> None:
     with desk_and_attached(name="reads") as (_, __, attached):
         assert repr(attached).startswith("<AttachedEngine reads PAPER attached: 500,000.00 INR, P&L +0.00")
         attached.close()
-        assert "detached" in repr(attached)
+        assert "detached, last known: " in repr(attached)
         assert attached.positions().empty
         with pytest.raises(lt.EngineClosedError, match="attach"):
             attached.market_buy(SBIN, 1)
@@ -434,13 +434,21 @@ def test_another_account_at_the_same_place_replaces_what_was_known() -> None:
             attached.close()
 
 
+def test_whoever_took_the_only_desk_keeps_to_it() -> None:
+    with trading() as engine, serving(engine), trading(name="second") as other:
+        attached = lt.attach()
+        with serving(other):
+            assert attached.url == lt.attach("main").url
+        attached.close()
+
+
 # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_desk_is_not_shut_down_under_a_position() -> None:
     with desk_and_attached() as (_, desk, attached):
         attached.market_buy(SBIN, 10, stop_loss_price=540).result(10)
-        with pytest.raises(lt.DeskError, match=r"nobody would watch 10 NSE:SBIN-EQ, 1 exits any more"):
+        with pytest.raises(lt.DeskError, match=r"nobody would watch 10 NSE:SBIN-EQ, 1 exit any more"):
             attached.shutdown_desk()
         assert not desk.stopped.is_set()
         attached.flatten().result(10)

@@ -82,7 +82,7 @@ def test_a_life_from_its_start_to_its_end(tmp_path: Path, own_runtime_folder: Pa
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 0
-        assert "1 exits are not watched until the desk is started again" in err
+        assert "1 exit is not watched until the desk is started again" in err
         assert not file.exists()
         assert "token=" not in out + err
     with served(journal, "--feed", "none"):
@@ -174,6 +174,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
     "a bad symbol": (["--feed", "simulated", "--symbols", "nse:sbin"], {}, "NSE:SBIN"),
     "bad cash": (["--cash", "much"], {}, "cash"),
+    "a name for no file": (["--name", "../main"], {}, "a desk is found by its name: letters, digits"),
 }
 
 
@@ -215,6 +216,9 @@ def test_started_from_a_notebook_it_outlives_it(tmp_path: Path) -> None:
         assert again.position(SBIN).quantity == 5
         again.flatten().result(10)
         assert again.shutdown_desk() == "The desk ends"
+        at_once = lt.start_desk(journal=journal, name="started")  # the one before has let go of name and journal
+        assert at_once.orders()["filled_qty"].tolist() == [5, 5]
+        at_once.shutdown_desk()
     finally:
         kill("started")
 

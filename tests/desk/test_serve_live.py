@@ -61,7 +61,7 @@ def test_real_orders_over_rest_and_a_restart(server: FyersServer, tmp_path: Path
         assert (exchange.submissions, exchange.positions) == ({"first": 1}, {(SBIN, "INTRADAY"): 10})
         told = ended(server, process)
         assert "REAL money: orders go to Fyers" in told
-        assert "1 exits are not watched until the desk is started again" in told
+        assert "1 exit is not watched until the desk is started again" in told
     with real_desk(server, journal) as process:
         server.quote(SBIN, bid="544.90", ask="544.95", last="544.90")
         soon(lambda: not exchange.positions, "the stop of before was not sent")

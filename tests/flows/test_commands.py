@@ -475,6 +475,35 @@ def test_immediate_or_cancel_resolves_at_its_end() -> None:
         assert engine.limit_buy(SBIN, 1, 549, time_in_force="ioc").result(5).order.status == "FILLED"
 
 
+def test_an_order_in_the_place_of_its_id_is_told() -> None:
+    with trading() as engine:
+        handle = engine.limit_buy(SBIN, 10, 500)
+        for given in (handle, handle.result(5).order):
+            with pytest.raises(lt.OrderError, match=r"; give its client_order_id$"):
+                engine.cancel(given)  # type: ignore[arg-type]
+
+
+def test_a_limit_order_in_a_symbol_that_was_hardly_meant_is_told() -> None:
+    with trading() as engine:
+        rests = engine.limit_buy("SBIN", 10, 500).result(5)
+        assert rests.success
+        assert rests.message == (
+            "Accepted: BUY 10.00000000 SBIN LIMIT; no price of SBIN has come yet: did you mean NSE:SBIN-EQ?"
+        )
+        engine.stream.update("SBIN", last=600)
+        assert engine.modify(rests.order.client_order_id, quantity=5).result(5).message.startswith("Modified")
+        assert engine.limit_buy("SBIN", 10, 500).result(5).message == "Accepted: BUY 10.00000000 SBIN LIMIT"
+        assert engine.limit_buy("NSE:TCS-EQ", 1, 500).result(5).message == "Accepted: BUY 1 NSE:TCS-EQ LIMIT"
+
+
+def test_an_exit_that_fires_as_it_is_set_says_so() -> None:
+    with trading() as engine:
+        engine.market_buy(SBIN, 10).result(5)
+        through = engine.set_stop_loss(SBIN, 600).result(5)
+        assert through.message == f"STOP_LOSS of {SBIN} armed: the market is through it, and it has fired"
+        assert not engine.position(SBIN)
+
+
 def test_exits_are_set_moved_and_disarmed() -> None:
     with trading() as engine:
         engine.market_buy(SBIN, 10).result(5)
@@ -510,6 +539,18 @@ def test_closing_parts_and_everything() -> None:
         assert engine.positions().empty
         assert engine.orders(open=True).empty
         assert engine.flatten().result(5).success
+
+
+def test_closing_what_is_not_held_is_refused_and_cancels_what_might_open_it() -> None:
+    with trading() as engine:
+        resting = engine.limit_buy(SBIN, 10, 500).result(5).order
+        in_part = engine.close_position(SBIN, 5).result(5)
+        assert (in_part.success, in_part.message) == (False, f"No position to sell: {SBIN} is flat")
+        assert engine.order(resting.client_order_id).is_open
+        whole = engine.close_position(SBIN).result(5)
+        told = f"No position to sell: {SBIN} is flat; its working orders were canceled"
+        assert (whole.success, whole.message) == (False, told)
+        assert engine.order(resting.client_order_id).status == "CANCELED"
 
 
 def test_money_moves_in_and_out() -> None:

@@ -1,11 +1,13 @@
 """The engine's thread: posted to, asked, closed, replaced, flooded and disturbed from all sides."""
 
 import asyncio
+import copy
 import gc
 import json
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -233,6 +235,13 @@ def test_fifty_engines_leave_no_thread_and_no_task() -> None:
     assert not [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]
 
 
+def test_an_engine_is_not_copied() -> None:
+    with trading() as engine:
+        for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"the engine 'main' runs in this process .* lt.start_desk"):
+                copied(engine)
+
+
 # ── closing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -257,6 +266,7 @@ def test_after_the_close_commands_raise_and_reads_answer() -> None:
             engine.halt,
             engine.resume,
             lambda: engine.transfer(1),
+            lambda: engine.preview("BUY", SBIN, 1),
         ):
             with pytest.raises(lt.EngineClosedError, match="the engine 'main' is closed"):
                 command()
@@ -667,6 +677,15 @@ def test_the_panel_sees_and_commands() -> None:
             soon(check)
         engine.panel_command("no such button")
         assert engine.market_buy(SBIN, 1).result(5).success
+
+
+def test_a_panel_of_one_symbol() -> None:
+    with trading() as engine:
+        assert engine.panel(SBIN) is engine.panel([SBIN])
+        assert engine.panel(SBIN) is not engine.panel()
+        for wrong in ({"symbols": "nse:sbin-eq"}, {"fps": "fast"}, {"fps": 0}):
+            with pytest.raises(lt.LiveTradeError):
+                engine.panel(**wrong)  # type: ignore[arg-type]
 
 
 def test_the_panel_lists_the_newest_orders_and_fills() -> None:

@@ -166,6 +166,10 @@ def test_what_is_not_there_is_named(wrong: dict[str, str], message: str) -> None
     table = swept(quantity=[1, 2], wait=[0, 1])
     with pytest.raises(lt.OrderError, match=message):
         lt.plot_sweep(table, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(lt.OrderError, match="the table has no rows"):
+        lt.plot_sweep(table.head(0))
+    with pytest.raises(lt.OrderError, match="plot_sweep takes the DataFrame that sweep gave, not int"):
+        lt.plot_sweep(42)  # type: ignore[arg-type]
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

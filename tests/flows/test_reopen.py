@@ -182,6 +182,18 @@ def test_another_account_is_refused(path: Path, terms: dict[str, Any], told: str
         assert engine.position(SBIN).quantity == 1
 
 
+def test_an_engine_that_ended_for_one_that_cannot_begin_is_told(path: Path) -> None:
+    with trading(journal=path) as engine:
+        with pytest.raises(lt.OrderError) as early:
+            lt.LiveTradingEngine(-1, journal=path)
+        assert engine.is_open
+        with pytest.raises(lt.JournalError, match="opened with") as late:
+            lt.LiveTradingEngine(5, journal=path)
+        assert not engine.is_open
+    assert not hasattr(early.value, "__notes__")
+    assert late.value.__notes__ == ["The engine 'main' from before is closed, and no other one watches its exits."]
+
+
 def test_real_money_and_paper_are_two_journals(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     class Real(ScriptedBroker):
         real = True

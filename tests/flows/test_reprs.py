@@ -150,7 +150,7 @@ def test_an_engine_that_is_busy_keeps_nobody_waiting(monkeypatch: pytest.MonkeyP
         try:
             assert "does not answer" in repr(engine)
             assert "does not answer" in seen(engine)
-            assert seen(engine.stream).startswith("LivePriceStream(1 symbols, engine 'main')")
+            assert seen(engine.stream).startswith("LivePriceStream(1 symbol, engine 'main')")
         finally:
             go_on.set()
         assert "Nothing is held." in seen(engine)

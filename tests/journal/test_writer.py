@@ -303,7 +303,7 @@ def test_after_a_failure_the_rows_that_were_never_safe_are_written_anew(tmp_path
     other.execute("BEGIN IMMEDIATE")
     second = append(journal, 2)
     soon(lambda: journal.fault() == "database is locked")
-    assert repr(journal) == "FileJournal('a.journal', 1 events, cannot be written: database is locked)"
+    assert repr(journal) == "FileJournal('a.journal', 1 event, cannot be written: database is locked)"
     other.execute("INSERT INTO events VALUES (2, 7, x'00', x'00', x'00')")
     other.execute("COMMIT")
     other.close()

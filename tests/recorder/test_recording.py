@@ -202,6 +202,7 @@ def test_a_recording_of_a_recording_is_by_day(tmp_path: Path) -> None:
         feed.play().result(30)
     files = sorted(path.name for path in tmp_path.glob("*.parquet"))
     assert files == [f"2026-03-0{day}_091500_000000000.parquet" for day in (2, 3, 4)]
+    assert lt.read_ticks(tmp_path, SBIN, start="2027-01-01").empty
     (tmp_path / files[0]).write_bytes(
         (tmp_path / files[0]).read_bytes()[:4] + bytes(40) + (tmp_path / files[0]).read_bytes()[44:]
     )

@@ -1,6 +1,7 @@
 """What is compared of two runs, and strategies and ticks at random."""
 
 import random
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -37,7 +38,9 @@ class Run:
 
 
 def replayed(*strategies: Strategy, frame: pd.DataFrame, **terms: Any) -> Run:
-    result = lt.replay(strategies, frame, progress=False, **terms)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* were quarantined", RuntimeWarning)  # rows at random may all be bad
+        result = lt.replay(strategies, frame, progress=False, **terms)
     return Run(result, result.journal.events, list(lt.RecordedFeed(frame).symbols))
 
 

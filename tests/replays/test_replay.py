@@ -1,6 +1,7 @@
 """`lt.replay`: what it takes, what it gives, what a strategy may await, and what it says of wrong use."""
 
 import asyncio
+import pickle
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -455,6 +456,28 @@ def test_bad_rows_are_counted_and_the_rest_is_played() -> None:
     result = run(once, source=frame)
     assert result.health()["quarantined"] == {"empty": 1, "crossed": 1, "backward": 1, "duplicate": 1, "negative": 1}
     assert result.ticks_played == 5
+
+
+def test_a_recording_that_is_mostly_left_out_is_told() -> None:
+    backward = recording(PRICES).iloc[::-1]
+    count = len(PRICES)
+    with pytest.warns(
+        RuntimeWarning, match=rf"^{count - 1} of {count} ticks .*: backward {count - 1}; are its rows in"
+    ):
+        result = lt.replay(once, backward)
+    assert f": 1 tick ({count - 1} quarantined) " in repr(result)
+    assert f"1 ({count - 1} quarantined)" in result._repr_html_()
+
+
+def test_denied_orders_are_told_apart() -> None:
+    result = run(once, cash=0)
+    assert ", 1 order (1 denied), 0 fills, " in repr(result)
+    assert "1 (1 denied)" in result._repr_html_()
+
+
+def test_a_result_stays_in_its_process() -> None:
+    with pytest.raises(TypeError, match=r"take its DataFrames, or lt.sweep\(...\)"):
+        pickle.dumps(run(once))
 
 
 def test_progress_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

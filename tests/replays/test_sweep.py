@@ -83,6 +83,23 @@ def test_processes_threads_and_a_list_of_runs_give_the_same(here: pd.DataFrame) 
     assert_frame_equal(lt.sweep(cross, walk(), grid=runs, workers=0, **terms), here)
 
 
+async def levelled(engine: Any, symbol: str, levels: Any, quantity: int = 1) -> None:
+    await anext(engine.stream.ticks(symbol))
+    for _ in levels:
+        await engine.market_buy(symbol, quantity)
+
+
+@pytest.mark.parametrize("kind", [tuple, list, set])
+@pytest.mark.parametrize("more", [{}, {"quantity": [1, 2]}])
+def test_a_parameter_may_be_a_sequence(kind: Any, more: dict[str, list[int]]) -> None:
+    values = [kind((1, 2)), kind((1, 2, 3))]
+    table = lt.sweep(levelled, walk(10), SBIN, grid={"levels": values, **more}, workers=0)
+    shown = values if kind is tuple else [str(value) for value in values]
+    assert list(dict.fromkeys(table.index.get_level_values("levels"))) == shown
+    assert set(table["orders"]) == {2, 3}
+    lt.plot_sweep(table)
+
+
 def test_dask_gives_the_same(here: pd.DataFrame) -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -184,6 +201,9 @@ def test_what_if_something_were_changed() -> None:
     assert free.pnl_difference == result.pnl(exact=True)["fees"] > 0
     assert set(free.fills["only"]) == {"before", "after"}
     assert len(free.fills) == 2 * len(result.fills())
+    assert repr(free).startswith(
+        f"<WhatIf P&L {free.pnl_difference:+,}, {len(free.fills)} fills differ: <ReplayResult "
+    )
     late = result.what_if(latency=3)
     assert late.result.pnl(exact=True)["total_pnl"] - result.pnl(exact=True)["total_pnl"] == late.pnl_difference
     assert not late.fills.empty

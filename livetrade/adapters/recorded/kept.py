@@ -29,7 +29,12 @@ def quotes_in(path: Path, symbol: str | None, period: Period | None) -> Table | 
     instruments: dict[str, Instrument] = {}
     try:
         batches = _batches(path, instruments, period)
-        return None if batches is None else _table(path.name, parquet.joined(batches), instruments, symbol)
+        if batches is None:
+            return None
+        quotes = parquet.joined(batches)
+        if not len(quotes.codes) and period is not None:  # what there is at all, of which the period leaves no row
+            return quotes_in(path, symbol, None)
+        return _table(path.name, quotes, instruments, symbol)
     except ImportError:
         raise FeedError(f"{path.name}: reading Parquet needs pyarrow: pip install 'livetrade[arrow]'") from None
     except (JournalError, OSError, ValueError) as error:
