@@ -123,7 +123,7 @@ NO_FIGURE = [
     pd.NA,
     pd.NaT,
     1j,
-    object(),
+    object,
 ]
 NO_QUANTITY = [*NO_FIGURE, 0.5, Fraction(1, 2), "1.5", np.float64(0.5)]
 NO_PRICE = [*NO_FIGURE, "548.991", 548.991, 1e-9]
