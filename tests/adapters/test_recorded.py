@@ -484,7 +484,7 @@ GOOD = "time,symbol,last\n2025-02-17 09:15:00,NSE:SBIN-EQ,549\n"
         ("ticks.csv", 'time,symbol,last\n"2025', "cannot be read"),
         ("ticks.csv", b"\xff\xfe\x00garbage\x80", "cannot be read|no price"),
         ("ticks.csv.gz", "not gzip", "cannot be read"),
-        ("ticks.csv.gz", gzip.compress(GOOD.encode())[:-12], "cannot be read"),
+        ("ticks.csv.gz", gzip.compress(GOOD.encode(), mtime=0)[:-12], "cannot be read"),
         ("ticks.parquet", "not parquet", "cannot be read"),
         ("ticks.xlsx", GOOD, "unknown suffix"),
         ("ticks", GOOD, "unknown suffix"),
