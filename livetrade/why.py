@@ -145,7 +145,7 @@ class _Telling:
             if check.name not in _FROM_TICKS:
                 yield f"{check.name}: {check.asked}" + ("" if check.allowed is None else f", allowed {check.allowed}")
         if order.margin_raw:
-            lost = ", before what open futures had lost" if any(b.quantity_raw for b in account.ledger.futures) else ""
+            lost = ", before what open futures and shorts had lost" if account.ledger.at_risk else ""
             yield f"balance: {money(order.margin_raw):,} and fees, {money(account.free_raw):,} free{lost}"
         if not opening:
             yield "it only closes what is held, so no limit holds it back"

@@ -9,9 +9,9 @@ is left. A fill that crosses zero closes first, then opens. At every event, to t
 where unrealized = market value - cost, so what is checked is cash + cost == money put in + realized - fees.
 
 A future is not paid for: its gains and losses alone move cash, once they are realized or settled. Nothing was paid, so
-its cost does not count here, and what it adds to the market value is its gain so far. What it has lost on paper is not
-free meanwhile (`State.free_raw`). In an account that was opened before this was so (`AccountOpened.futures`) it is paid
-for as a share is.
+its cost does not count here, and what it adds to the market value is its gain so far. In an account that was opened
+before this was so (`AccountOpened.futures`) it is paid for as a share is. What a future, or a short of anything, has
+lost on paper is not free meanwhile (`State.free_raw`).
 """
 
 from collections.abc import Iterator
@@ -119,7 +119,7 @@ class Ledger:
         self.cost_raw = 0
         self.margin_raw = 0
         self.books: dict[BookKey, Book] = {}
-        self.futures: list[Book] = []  # those of `books` that are not paid for
+        self.at_risk: dict[BookKey, Book] = {}  # those that may lose more than was paid: held futures, and shorts
 
     def book(self, strategy: str, instrument: Instrument, product: Product) -> Book:
         """The book, made empty when there is none yet."""
@@ -128,8 +128,6 @@ class Ledger:
         if book is None:
             paid_for = self.pays_for_futures or instrument.kind is not InstrumentKind.FUTURE
             book = self.books[key] = Book(strategy, instrument, product, paid_for=paid_for)
-            if not paid_for:
-                self.futures.append(book)
         return book
 
     def held(self) -> Iterator[Book]:
@@ -174,6 +172,10 @@ class Ledger:
         self.margin_raw += backed - book.margin_raw
         book.margin_raw = backed
 
+        if book.quantity_raw < 0 or (book.quantity_raw and not book.paid_for):
+            self.at_risk[book.key] = book
+        else:
+            self.at_risk.pop(book.key, None)
         if before == 0 or (closing and opening):
             book.opened_ns, book.tag = fill.time_ns, fill.tag
         book.low_raw = book.high_raw = 0

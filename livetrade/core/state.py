@@ -145,11 +145,15 @@ class State:
 
     @property
     def free_raw(self) -> int:
-        """Money that may be spent: it backs no position and no working order, and no open future has lost it. A
-        future's loss counts before it is realized and its gain does not; what a short of anything else has lost does
-        not count, for its margin and what it brought in are there for that."""
-        lost = sum(min(0, book.market_value_raw(self.markets[book.symbol].mark_raw)) for book in self.ledger.futures)
+        """Money that may be spent: it backs no position and no working order, and no open future and no short has lost
+        it. A loss counts before it is realized and a gain does not, so what is free pays for closing everything at the
+        marks."""
+        lost = sum(min(0, self._gain_raw(book)) for book in self.ledger.at_risk.values())
         return self.ledger.free_raw + lost - self.blocked_raw
+
+    def _gain_raw(self, book: Book) -> int:
+        """What a book would realize at the mark."""
+        return book.market_value_raw(self.markets[book.symbol].mark_raw) - book.paid_raw
 
     @property
     def portfolio_value_raw(self) -> int:

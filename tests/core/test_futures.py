@@ -137,9 +137,26 @@ def test_what_a_future_has_lost_on_paper_is_not_free() -> None:
     assert dec(seen.free_raw) == 103_750
 
 
-FUTURES = (FUT, GOLD)
+def test_what_a_short_has_lost_on_paper_is_not_free() -> None:
+    """Else an account that has lost more than everything would buy on."""
+    at = Desk(cash=100_000, margin=lambda _, order: 20 * order.quantity if order.symbol == CALL.symbol else 3000)
+    at.account.limits = SHORTS
+    at.quote(last="100", item=CALL)
+    at.sell(750, item=CALL)
+    assert dec(at.account.free_raw) == 100_000 - 15_000
+    at.quote(last="20", item=CALL)
+    assert dec(at.account.free_raw) == 100_000 - 15_000, "a gain is there to be spent once it is realized"
+    at.quote(last="210", item=CALL)
+    at.quote(last="100")
+    assert dec(at.account.free_raw) == 100_000 - 15_000 - 82_500
+    assert at.buy(30).reason == "Insufficient balance: 3,000.00 needed, 2,500.00 free"
+    at.handle(ev.Flatten(at.ts))
+    assert dec(at.account.free_raw) == at.cash == 100_000 - 82_500
+
+
+TRADED = (FUT, GOLD, SBIN, CALL)
 PRICES = st.integers(1, 60)
-STEPS = st.tuples(st.sampled_from(FUTURES), st.sampled_from(OrderSide), st.integers(1, 40), PRICES)
+STEPS = st.tuples(st.sampled_from(TRADED), st.sampled_from(OrderSide), st.integers(1, 40), PRICES)
 
 
 @given(st.lists(STEPS, max_size=12))

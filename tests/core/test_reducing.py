@@ -32,7 +32,7 @@ TIGHT = Limits(
 
 def forbid_everything(desk: Desk) -> None:
     desk.account.limits = TIGHT
-    desk.handle(ev.Transfer(desk.ts, -desk.account.ledger.free_raw))
+    desk.handle(ev.Transfer(desk.ts, -desk.account.free_raw))
     desk.halt("nothing more")
     desk.handle(ev.FeedChanged(desk.ts, FeedState.STALE, "mute"))
     desk.handle(ev.BlockOpening(desk.ts, "journal", "Journal unavailable: full"))
