@@ -102,8 +102,16 @@ class Answers:
             waiting.held = partial(self._held, command.symbol, now_ns)
         if isinstance(command, ev.ClosePosition):
             waiting.closes = command.symbol
-        at_once = isinstance(command, ev.SetExit) and any(isinstance(event, ev.ExitFired) for event in events)
-        self.wait(waiting, _told(command) + (": the market is through it, and it has fired" if at_once else ""))
+        self.wait(waiting, _told(command) + self._more(command, events))
+
+    def _more(self, command: ev.Command, events: Sequence[ev.Event]) -> str:
+        """What a person should know beside that it was done."""
+        match command:
+            case ev.SetExit() if any(isinstance(event, ev.ExitFired) for event in events):
+                return ": the market is through it, and it has fired"
+            case ev.Flatten(symbol=str(symbol)) | ev.CancelAll(symbol=str(symbol)):
+                return self._account.doubt(symbol)
+        return ""
 
     def _concerned(self, command: ev.Command, order_id: str | None, events: Sequence[ev.Event]) -> list[str]:
         """The orders that an id stands for; of slices that are to be canceled, those that still worked."""
@@ -135,8 +143,7 @@ class Answers:
         if not result.success or order is None or not order.is_open:
             return result
         doubt = self._account.doubt(order.symbol)
-        told = f"{result.message}; no price of {order.symbol} has come yet: {doubt}"
-        return OrderResult(True, told, order) if doubt else result
+        return OrderResult(True, f"{result.message}; no price of it is known{doubt}", order) if doubt else result
 
     def _answer(self, handle: OrderHandle, result: OrderResult) -> None:
         self.when_safe(partial(self._tell, handle, result))

@@ -77,7 +77,7 @@ class OpenedJournal(Reads):
         as_of: "datetime | date | str | pd.Timestamp | None" = None,
         closed: bool = False,
         by: Literal["symbol", "strategy", "product"] = "symbol",
-        symbol: str | None = None,
+        symbol: str | list[str] | None = None,
         exact: Exact = False,
     ) -> "pd.DataFrame":
         """As an engine's `positions`, now or as they were at a time in the past: valued at the prices of that moment.

@@ -303,6 +303,9 @@ class Reader(AsyncIterator[T], Generic[T]):
 class TickReader(Reader[Tick]):
     """An async iterator of ticks: `engine.stream.ticks(symbol)`."""
 
+    def __repr__(self) -> str:
+        return f"<ticks of {self.symbol or 'all symbols'}: async for tick in ...>"
+
     def offer(self, tick: Tick) -> None:
         self._put(tick)
 
@@ -318,6 +321,9 @@ class BarReader(Reader[Bar]):
         super().__init__(hub, symbol)
         self._builder = builder
         self._early: list[Tick] | None = []
+
+    def __repr__(self) -> str:
+        return f"<bars of {self.symbol}: async for bar in ...>"
 
     def offer(self, tick: Tick) -> None:
         with self._lock:

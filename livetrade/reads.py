@@ -95,7 +95,7 @@ class Reads(ABC):
         *,
         closed: bool = False,
         by: Literal["symbol", "strategy", "product"] = "symbol",
-        symbol: str | None = None,
+        symbol: str | list[str] | None = None,
         exact: Exact = False,
     ) -> "pd.DataFrame":
         """One row a symbol held (`closed=True`: ever held), or one a book with `by="strategy"` or `by="product"`.
@@ -104,15 +104,16 @@ class Reads(ABC):
         fees, total_pnl, unrealized_pnl_pct, stop_loss_price, take_profit_price, opened_at; before them strategy or
         product, by which it was asked. A short's quantity, value and cost are negative.
 
-        Within a strategy: what it holds itself; `by="strategy"` shows everybody's there too. Raises `OrderError` for
-        any other `by`.
+        symbol: one or several. Within a strategy: what it holds itself; `by="strategy"` shows everybody's there too.
+        Raises `OrderError` for any other `by`.
         """
         label = portfolio.LABELS.get(by)
         if label is None:
             raise OrderError(f"positions: by must be one of {', '.join(map(repr, portfolio.LABELS))}, not {by!r}")
         whose = None if by == "strategy" else _own_book()
         rows, view = self._read(lambda account: (portfolio.position_rows(account, label, whose), view_of(account)))
-        kept = [row for row in rows if (closed or row[2].quantity) and symbol in (None, row[2].symbol)]
+        wanted = (symbol,) if isinstance(symbol, str) else symbol
+        kept = [row for row in rows if (closed or row[2].quantity) and (wanted is None or row[2].symbol in wanted)]
         return frames.positions(kept, view, by=by, exact=exact)
 
     @spelled_out
@@ -321,7 +322,7 @@ class Reads(ABC):
         It reads the events from the first on, which takes seconds for hundreds of thousands. Raises `OrderError` for an
         order that the account does not know.
         """
-        order_id = order.client_order_id if isinstance(order, Order) else str(order)
+        order_id = str(getattr(order, "client_order_id", order))
         told = self._why(order_id)
         if told is None:
             raise OrderError(f"no order has the id {order_id!r}; engine.orders() lists them all")

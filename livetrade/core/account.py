@@ -285,7 +285,7 @@ class Account(Booking):
         else:
             wanted = self._all_to_close(markets)
         if not wanted and command.symbol is not None:
-            self._deny("close_position", f"No position to sell: {command.symbol} is flat")
+            self._deny("close_position", f"No position to sell: {command.symbol} is flat{self.doubt(command.symbol)}")
         self._close_wanted(wanted)
 
     def _on_flatten(self, command: ev.Flatten) -> None:

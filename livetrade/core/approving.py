@@ -146,11 +146,12 @@ class Approving(State):
         )
 
     def doubt(self, symbol: str) -> str:
-        """What may be wrong with a symbol that no price has come of; empty where one has."""
+        """What may be wrong with a symbol that has had neither a price nor a position, as the end of a sentence."""
         market = self.markets.get(symbol)
-        if market is not None and market.quote is not None:
+        if market is not None and _is_known(market):
             return ""
-        return doubted(symbol, (name for name, other in self.markets.items() if other.quote is not None))
+        doubt = doubted(symbol, (name for name, other in self.markets.items() if _is_known(other)))
+        return f"; {doubt}" if doubt else ""
 
     def _sent_last_second(self) -> int:
         return sum(ns > self.ts - SECOND_NS for ns in self.sent_ns)
@@ -276,3 +277,7 @@ class Approving(State):
             filled_before_raw=order.filled_raw,
             value_before_raw=order.filled_value_raw,
         )
+
+
+def _is_known(market: Market) -> bool:
+    return market.quote is not None or bool(market.books)

@@ -129,7 +129,7 @@ class Situation:
     gone_raw: int = 0
     """How much of what it would close was closed elsewhere."""
     doubt: str = ""
-    """What may be wrong with a symbol that no price has come of."""
+    """What may be wrong with a symbol that has had neither a price nor a position, as the end of a sentence."""
 
 
 @record
@@ -195,8 +195,7 @@ def _price_check(order: Order, now: Situation) -> Check:
     side = "ask" if order.side is OrderSide.BUY else "bid"
     if now.market_raw:
         return Check("price", None, f"{side} {order.instrument.price(now.market_raw)}")
-    doubt = f"; {now.doubt}" if now.doubt else ""
-    return Check("price", None, None, f"Price feed unavailable: no {side} known for {order.symbol}{doubt}")
+    return Check("price", None, None, f"Price feed unavailable: no {side} known for {order.symbol}{now.doubt}")
 
 
 def _standing_checks(order: Order, limits: Limits, now: Situation) -> Iterator[Check]:
@@ -221,9 +220,8 @@ def _short_denied(order: Order, limits: Limits, now: Situation) -> str:
         )
     if not limits.allow_short:
         held = f"{item.quantity(now.closable_raw)} {item.symbol} can be sold" if now.closable_raw else "nothing is held"
-        return (
-            f"No position to sell: {order.quantity} {item.symbol} asked, {held} by {order.strategy} in {order.product}"
-        )
+        asked = f"{order.quantity} {item.symbol} asked"
+        return f"No position to sell: {asked}, {held} by {order.strategy} in {order.product}{now.doubt}"
     if order.product is Product.CNC:
         return f"No position to sell: CNC shares of {item.symbol} cannot be sold short"
     if not now.margined and item.kind in (InstrumentKind.FUTURE, InstrumentKind.OPTION):

@@ -36,7 +36,8 @@ class Protecting(Examining):
         market = self.markets.get(command.symbol)
         books = [b for b in market.books if b.quantity_raw and b.strategy == command.strategy] if market else []
         if market is None or not books:
-            self._deny("set_exit", f"No position to protect: {command.strategy} holds no {command.symbol}")
+            doubt = self.doubt(command.symbol)
+            self._deny("set_exit", f"No position to protect: {command.strategy} holds no {command.symbol}{doubt}")
             return
         for book in books:
             if self._has_fired(book):

@@ -15,7 +15,7 @@ from typing import NoReturn
 from livetrade.core.records import record
 from livetrade.errors import DeskError
 
-_FILE_NAME = re.compile(r"[\w.-]{1,64}")
+_FILE_NAME = re.compile(r"[^/\\\0]{1,64}")
 
 
 @record
@@ -37,7 +37,9 @@ class Running:
 def check_name(name: str) -> None:
     """Raises `DeskError` for a name that its file cannot have."""
     if not _FILE_NAME.fullmatch(name):
-        raise DeskError(f"a desk is found by its name: letters, digits, '_', '-' and '.', not {name!r}")
+        raise DeskError(
+            f"a desk is found by its name, which is that of a file: no slash, at most 64 letters, not {name!r}"
+        )
 
 
 def folder() -> Path:

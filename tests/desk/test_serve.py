@@ -174,7 +174,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "symbols without a feed": (["--symbols", "NSE:SBIN-EQ"], {}, "symbols are for a feed"),
     "a bad symbol": (["--feed", "simulated", "--symbols", "nse:sbin"], {}, "NSE:SBIN"),
     "bad cash": (["--cash", "much"], {}, "cash"),
-    "a name for no file": (["--name", "../main"], {}, "a desk is found by its name: letters, digits"),
+    "a name for no file": (["--name", "../main"], {}, "a desk is found by its name, which is that of a file"),
 }
 
 

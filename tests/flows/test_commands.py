@@ -475,6 +475,24 @@ def test_immediate_or_cancel_resolves_at_its_end() -> None:
         assert engine.limit_buy(SBIN, 1, 549, time_in_force="ioc").result(5).order.status == "FILLED"
 
 
+WITHOUT_EXCHANGE: dict[str, Callable[[Any], Any]] = {
+    "sell at a limit": lambda e: e.limit_sell("SBIN", 10, 600),
+    "close": lambda e: e.close_position("SBIN"),
+    "flatten": lambda e: e.flatten("SBIN"),
+    "cancel all": lambda e: e.cancel_all("SBIN"),
+    "protect": lambda e: e.set_stop_loss("SBIN", 540),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_EXCHANGE)
+def test_whoever_leaves_out_the_exchange_is_told(what: str) -> None:
+    with trading() as engine:
+        engine.market_buy(SBIN, 10).result(5)
+        assert WITHOUT_EXCHANGE[what](engine).result(5).message.endswith("; did you mean NSE:SBIN-EQ?")
+        assert engine.position(SBIN).quantity == 10
+        assert "did you mean" not in engine.flatten(SBIN).result(5).message
+
+
 def test_an_order_in_the_place_of_its_id_is_told() -> None:
     with trading() as engine:
         handle = engine.limit_buy(SBIN, 10, 500)
@@ -488,7 +506,7 @@ def test_a_limit_order_in_a_symbol_that_was_hardly_meant_is_told() -> None:
         rests = engine.limit_buy("SBIN", 10, 500).result(5)
         assert rests.success
         assert rests.message == (
-            "Accepted: BUY 10.00000000 SBIN LIMIT; no price of SBIN has come yet: did you mean NSE:SBIN-EQ?"
+            "Accepted: BUY 10.00000000 SBIN LIMIT; no price of it is known; did you mean NSE:SBIN-EQ?"
         )
         engine.stream.update("SBIN", last=600)
         assert engine.modify(rests.order.client_order_id, quantity=5).result(5).message.startswith("Modified")
@@ -521,6 +539,17 @@ def test_exits_are_set_moved_and_disarmed() -> None:
         engine.stream.update(SBIN, bid=595, ask="595.05")
         assert not engine.position(SBIN)
         assert set(engine.fills()["source"]) == {"USER", "TRAILING_STOP"}
+
+
+def test_positions_of_several_symbols() -> None:
+    with trading() as engine:
+        engine.stream.update(INFY, bid=1500, ask=1501, last=1500)
+        for symbol in (SBIN, INFY):
+            engine.market_buy(symbol, 1).result(5)
+        for symbols in ([SBIN, INFY], [INFY], []):
+            assert sorted(engine.positions(symbol=symbols).index) == sorted(symbols)
+            assert set(engine.orders(symbol=symbols)["symbol"]) == set(symbols)
+        assert engine.positions(symbol=INFY).index.tolist() == [INFY]
 
 
 def test_closing_parts_and_everything() -> None:

@@ -154,6 +154,8 @@ def test_an_engine_that_is_busy_keeps_nobody_waiting(monkeypatch: pytest.MonkeyP
         finally:
             go_on.set()
         assert "Nothing is held." in seen(engine)
+        assert repr(engine.stream.ticks(SBIN)) == f"<ticks of {SBIN}: async for tick in ...>"
+        assert repr(engine.stream.bars(SBIN)) == f"<bars of {SBIN}: async for bar in ...>"
 
 
 def test_more_than_a_page_is_left_out() -> None:
