@@ -528,7 +528,7 @@ def test_one_who_does_not_read_hurts_nobody_and_misses_no_event(monkeypatch: pyt
                 elif message["type"] == "ticks":
                     ticks += len(message["ticks"])
                     missed += sum(message["missed"].values())
-            assert missed > 1_000
+            assert missed  # how many: that is up to the buffers between
             assert ticks + missed <= 30_001
 
 
