@@ -324,17 +324,18 @@ def _result(orders: Sequence[Order], waiting: Waiting, why: str) -> OrderResult:
             canceled = "its working orders were canceled"
             return OrderResult(False, f"No position to sell: {waiting.closes} is flat; {canceled}", last)
         return OrderResult(True, waiting.told or (_done(last) if last else ""), last)
-    message = f"{failed.reason or failed.status}{_part(failed)}"
     if failed.is_open and not waiting.settled(failed):
         known = f"{failed.client_order_id} is {failed.status}{_part(failed)}"
-        message = f"{NOT_CONFIRMED}: {known}, {why}; do not send it again"
-    return OrderResult(False, message, failed)
+        return OrderResult(False, f"{NOT_CONFIRMED}: {known}, {why}; do not send it again", failed)
+    return _failed(failed)
 
 
 def _outcome(order: Order) -> OrderResult:
     """The answer of an order that is at rest."""
-    if _is_placed(order):
-        return OrderResult(True, _done(order), order)
+    return OrderResult(True, _done(order), order) if _is_placed(order) else _failed(order)
+
+
+def _failed(order: Order) -> OrderResult:
     return OrderResult(False, f"{order.reason or order.status}{_part(order)}", order)
 
 
