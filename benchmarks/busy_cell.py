@@ -170,11 +170,16 @@ class Kernel:
         def keep(message: dict[str, Any]) -> None:
             if message["msg_type"] == "stream":
                 printed.append(message["content"]["text"])
+            else:
+                self.hear(message)
 
-        reply = self._client.execute_interactive(code, output_hook=keep, timeout=120)["content"]
+        reply = self._client.execute_interactive(code, output_hook=keep, timeout=300)["content"]
         if reply["status"] != "ok":
             sys.exit("\n".join(reply["traceback"]))
         return "".join(printed)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Whatever else it publishes while a cell runs."""
 
     def stop(self) -> None:
         self._client.stop_channels()

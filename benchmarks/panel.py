@@ -18,8 +18,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from busy_cell import Kernel
 
 # ── the market: a process of its own ─────────────────────────────────────────────────────────────────────────────────
 
@@ -74,37 +75,19 @@ class Bench:
 # ── the script ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class FrontEnd:
-    """A kernel that can import this file, and everything it publishes."""
+class FrontEnd(Kernel):
+    """A kernel, and what its panel sends meanwhile is noted in `shown`: nanoseconds, tick, bytes."""
 
     def __init__(self, home: str) -> None:
-        from jupyter_client.manager import start_new_kernel
-
-        environment = {**os.environ, "IPYTHONDIR": home, "PYTHONPATH": os.fspath(Path(__file__).parent)}
-        self._manager, self._client = start_new_kernel(env=environment, stderr=subprocess.DEVNULL)
+        super().__init__(home)
         self.shown: list[tuple[int, int, int]] = []
 
-    def run(self, code: str) -> str:
-        """What the cell prints; what the panel sends meanwhile is noted in `shown`: nanoseconds, tick, bytes."""
-        printed: list[str] = []
-
-        def keep(message: dict[str, Any]) -> None:
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                printed.append(content["text"])
-            elif message["msg_type"] == "comm_msg" and "snap" in content["data"].get("state", {}):
-                parts = (message["header"], message["parent_header"], message["metadata"], content)
-                size = sum(len(json.dumps(part, default=str)) for part in parts)
-                self.shown.append((time.time_ns(), content["data"]["state"]["snap"]["tick"], size))
-
-        reply = self._client.execute_interactive(code, output_hook=keep, timeout=300)["content"]
-        if reply["status"] != "ok":
-            sys.exit("\n".join(reply["traceback"]))
-        return "".join(printed)
-
-    def stop(self) -> None:
-        self._client.stop_channels()
-        self._manager.shutdown_kernel()
+    def hear(self, message: dict[str, Any]) -> None:
+        content = message["content"]
+        if message["msg_type"] == "comm_msg" and "snap" in content["data"].get("state", {}):
+            parts = (message["header"], message["parent_header"], message["metadata"], content)
+            size = sum(len(json.dumps(part, default=str)) for part in parts)
+            self.shown.append((time.time_ns(), content["data"]["state"]["snap"]["tick"], size))
 
 
 def lags(sent: Sequence[int], shown: Sequence[tuple[int, int, int]], before: int) -> list[float]:
