@@ -33,7 +33,7 @@ function number(value, least, most = least, signDisplay = "negative") {
 
 const money = (value) => number(value, 2);
 const brief = (value, signs) => number(value, Math.abs(value) < 1e6 ? 2 : 0, 0, signs); // where room is scarce
-const whole = (value) => number(value ?? 0, 0);
+const whole = (value) => number(value, 0);
 const percent = (value) => (Number.isFinite(value) ? `${number(value, 2, 2, "exceptZero")}%` : UNKNOWN);
 
 function milliseconds(value) {
@@ -466,7 +466,7 @@ function createActivity() {
   const orders = createList("Working orders", "working-orders", "None", readOrder);
   const fills = createList("Last fills", "fills", "None yet", readFill);
   function paint(snap) {
-    orders.paint(snap.orders, snap, snap.working_orders ?? 0);
+    orders.paint(snap.orders, snap, snap.working_orders);
     fills.paint(snap.fills, snap);
   }
   return { el: make("div", { class: "lt-activity" }, orders.el, fills.el), paint };

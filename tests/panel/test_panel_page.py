@@ -310,6 +310,8 @@ def test_silence_is_no_calm_market(desk: SimpleNamespace) -> None:
     desk.page.reload()
     desk.page.wait_for_function("window.harness")
     assert desk.page.text_content("[data-lt='feed']") == "WAITING"
+    unheard = {"tick": "tick –", "working-orders": "", "alarms": "–"}
+    assert {mark: desk.page.text_content(f"[data-lt='{mark}']") for mark in unheard} == unheard
     desk.post()
     desk.page.clock.run_for(2_000)
     assert desk.page.text_content("[data-lt='feed']") == "LIVE"
