@@ -47,6 +47,7 @@ class OwnerLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
+        self._owner = 0  # the process that took it
 
     def acquire(self) -> None:
         """Raises `JournalError` naming the owner's pid when another engine holds it, `OSError`."""
@@ -66,7 +67,7 @@ class OwnerLock:
         except BaseException:
             os.close(file)
             raise
-        self._file = file
+        self._file, self._owner = file, os.getpid()
 
     def _taken(self, owner: str) -> str:
         whose = "an engine of this process" if owner == str(os.getpid()) else f"the process {owner}"
@@ -75,8 +76,13 @@ class OwnerLock:
     def release(self) -> None:
         """Lets go; in a forked child too, where the parent's lock stays as it is."""
         file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        if file is None:
+            return
+        if os.getpid() == self._owner:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for a copy that a child, just forked, has not closed yet
+        os.close(file)
 
 
 def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:

@@ -123,6 +123,28 @@ def a_child(work: Callable[[], None]) -> Iterator[Callable[[], int]]:
         end()
 
 
+def test_a_copy_of_a_file_that_a_child_has_not_closed_yet_keeps_no_lock(path: Path) -> None:
+    """A child that was just forked may not have run at all when its parent closes the engine and makes the next."""
+    lock, following = OwnerLock(path), OwnerLock(path)
+    lock.acquire()
+    assert lock._file is not None
+    copy = os.dup(lock._file)
+    lock.release()
+    following.acquire()
+    following.release()
+    os.close(copy)
+
+
+def test_a_child_that_closes_its_copy_leaves_the_lock_to_its_parent(path: Path) -> None:
+    lock = OwnerLock(path)
+    lock.acquire()
+    with a_child(lock.release) as end:
+        assert end() == 0
+        with pytest.raises(JournalError, match="in use by an engine of this process"):
+            OwnerLock(path).acquire()
+    lock.release()
+
+
 def test_a_forked_child_does_not_keep_the_lock(path: Path) -> None:
     with trading(journal=path) as engine:
         engine.market_buy(SBIN, 10).result(5)

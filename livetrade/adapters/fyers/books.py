@@ -12,8 +12,6 @@ from livetrade.core.kinds import Product
 from livetrade.errors import BrokerError
 
 T = TypeVar("T")
-FOR_ORDERS = 5
-"""Of the calls in a second, how many no book takes: an exit that fires does not wait for a look at the books."""
 AVAILABLE = 10
 """The row of `/funds` that holds what may be spent."""
 
@@ -49,7 +47,7 @@ class Books:
 
     async def _read(self, path: str) -> dict[str, Any]:
         pace = await self._api.pace()
-        while wait := pace.enter(FOR_ORDERS):  # noqa: ASYNC110  a clock sets no event
+        while wait := pace.enter():  # noqa: ASYNC110  a clock sets no event
             await asyncio.sleep(wait)
         try:
             return await self._api.read(path)

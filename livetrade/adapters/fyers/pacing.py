@@ -101,7 +101,7 @@ class Queue:
         wait = pace.enter()
         if wait:
             return wait
-        wait = user.enter()
+        wait = user.enter(for_order=True)
         if wait:
             pace.withdraw()
         return wait

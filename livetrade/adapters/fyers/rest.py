@@ -51,6 +51,9 @@ class Pace:
 
     A call counts from its start until a full window after its *end*, for the server counted it somewhere in between:
     so the limit holds by the server's clock too, however long a call is under way.
+
+    While somebody sends orders, all other calls together (looks at the books, history) get half of each limit: an exit
+    that fires does not wait for them.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Pace:
         self._limits = limits
         self._clock = clock
         self._under_way = 0
+        self._senders: set[object] = set()
         self._ended: deque[float] = deque(maxlen=max(count for count, _ in limits))
         self._lock = threading.Lock()
 
@@ -76,6 +80,13 @@ class Pace:
         finally:
             self.leave()
 
+    def reserve(self, sender: object) -> None:
+        """`sender` sends orders from now on, until `release`."""
+        self._senders.add(sender)
+
+    def release(self, sender: object) -> None:
+        self._senders.discard(sender)
+
     def leave(self) -> None:
         """A call that was let in has ended."""
         with self._lock:
@@ -87,12 +98,12 @@ class Pace:
         with self._lock:
             self._under_way -= 1
 
-    def enter(self, reserve: int = 0) -> float:
-        """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it.
-        reserve: so many calls of each limit are left to others, who are in a greater hurry."""
+    def enter(self, *, for_order: bool = False) -> float:
+        """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it."""
+        share = 1 if for_order or not self._senders else 2
         with self._lock:
             now = self._clock()
-            wait = max(self._wait(count - reserve, seconds, now) for count, seconds in self._limits)
+            wait = max(self._wait(count // share, seconds, now) for count, seconds in self._limits)
             if wait <= 0:
                 self._under_way += 1
                 return 0.0

@@ -15,6 +15,7 @@ from livetrade.adapters.fyers.lookups import LOOKING, LookUps, Pauses
 from livetrade.adapters.fyers.ordersocket import OrderSocket
 from livetrade.adapters.fyers.pacing import Job, Queue
 from livetrade.adapters.fyers.patience import Timing
+from livetrade.adapters.fyers.rest import Pace
 from livetrade.adapters.fyers.rows import OddRowError
 from livetrade.adapters.fyers.squareoff import SquareOff
 from livetrade.adapters.fyers.standing import Key, Standing
@@ -59,10 +60,12 @@ class Session:
         self._queue = Queue(asyncio.get_running_loop().time, self._must_wait)
         self._wake = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
+        self._user_pace: Pace | None = None
         self._is_lost = False
         self._strays: set[str] = set()
         is_busy = lambda: bool(self._busy or len(self._queue))  # noqa: E731
-        standing = Standing(tracker, books, seen, report, self._tell, is_busy, pauses.first, pauses.again)
+        every = pauses.first, pauses.longest, pauses.again
+        standing = Standing(tracker, books, seen, report, self._tell, is_busy, *every)
         self._lookups = LookUps(
             tracker, books, standing, pauses, self._tell, self._alarm, self._wake.set, lambda: self._is_lost
         )
@@ -77,6 +80,7 @@ class Session:
                 for job in (self._take(requests), self._send_all(), *parts):
                     tasks.create_task(job)
         finally:
+            self._reserve(None)
             for call in self._calls:
                 call.cancel()
             if self._calls:
@@ -111,6 +115,8 @@ class Session:
             self._queue.put(request, name, tracked.order.symbol)
 
     async def _send_all(self) -> None:
+        with suppress(FeedError):  # told by what is sent
+            await self._pace()
         while True:
             self._wake.clear()
             wait = await self._send_next() if len(self._queue) else LONGEST_WAIT
@@ -122,7 +128,7 @@ class Session:
     async def _send_next(self) -> float:
         """Sends what may leave now; else gives the seconds until something may."""
         try:
-            pace = await self._api.pace()
+            pace = await self._pace()
         except FeedError as error:  # nothing can be sent; what an exit has left is sent again at the next quote
             for left in self._queue.take_all():
                 self._settle(left, Unsent(str(error)))
@@ -132,6 +138,20 @@ class Session:
             self._busy.add(job.order_id)
             self._begin(self._send(job, partial(self._queue.leave, job, pace)))
         return wait
+
+    async def _pace(self) -> Pace:
+        """The user's, with a part that is kept for what is sent here. Raises `FeedError`."""
+        pace = await self._api.pace()
+        if pace is not self._user_pace:
+            self._reserve(pace)
+        return pace
+
+    def _reserve(self, pace: Pace | None) -> None:
+        if self._user_pace is not None:
+            self._user_pace.release(self)
+        self._user_pace = pace
+        if pace is not None:
+            pace.reserve(self)
 
     def _begin(self, work: Any) -> None:
         call = asyncio.create_task(work)

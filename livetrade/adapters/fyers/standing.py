@@ -17,8 +17,9 @@ LONG = 3600.0
 
 
 class Standing:
-    """seen: what was ever held there. soon, again: seconds until a second look, where ours are on their way, and where
-    something was traded elsewhere. is_busy: whether a request of ours is under way."""
+    """seen: what was ever held there. soon, longest: seconds until the next look where ours are on their way, twice as
+    many each time; again: until the second one where something was traded elsewhere. is_busy: whether a request of ours
+    is under way."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class Standing:
         tell: Callable[[list[ev.Report]], None],
         is_busy: Callable[[], bool],
         soon: float,
+        longest: float,
         again: float,
     ) -> None:
         self._tracker, self._books, self._seen = tracker, books, seen
         self._report, self._tell, self._is_busy = report, tell, is_busy
-        self._soon, self._again = soon, again
+        self._soon, self._longest, self._again = soon, longest, again
+        self._pause = soon
         self._told: dict[Key, int] = {}
         self._doubted: dict[Key, int] = {}
 
@@ -47,7 +50,9 @@ class Standing:
         for trade in await self._books.trades():
             self._tell(self._tracker.trade(trade))
         if self._tracker.executions != before or self._is_busy():
-            return self._soon
+            pause, self._pause = self._pause, min(2 * self._pause, self._longest)
+            return pause
+        self._pause = self._soon
         self._seen.update(held)
         certain = [self._compare(key, held.get(key, 0)) for key in keys | self._seen]
         return LONG if all(certain) else self._again

@@ -14,6 +14,7 @@ import pytest
 
 import livetrade as lt
 from livetrade.adapters.fyers.broker import FyersBroker
+from livetrade.adapters.fyers.rest import shared_pace
 from livetrade.testing import FyersServer, OrderFault
 from tests.adapters.fyers.broker_kit import BRISK, INFY, SBIN, broker_of, live, ours, quote
 from tests.support import quietly_close, soon
@@ -340,6 +341,22 @@ def test_a_burst_is_queued_and_never_refused(server: FyersServer, journal: Path)
         assert all(later - first >= 1.0 for first, later in zip(sent, sent[10:], strict=False))
         seconds = [int(at) for at in sent]
         assert max(seconds.count(second) for second in seconds) <= 10
+
+
+def test_other_calls_of_the_user_leave_room_for_orders(server: FyersServer, journal: Path) -> None:
+    """As where a history is downloaded meanwhile, which alone may use up what a user has in a minute."""
+    pace = shared_pace(server.broker_urls["api_url"].split("/")[2], server.app_id)
+    with live(server, journal) as engine:
+        quote(server, engine, "548.95", "549.00")
+        soon(lambda: pace._senders)
+        taken = 0
+        while not pace.enter():
+            taken += 1
+        assert taken <= 5
+        assert engine.market_buy(SBIN, 5).result(10).success
+        for _ in range(taken):
+            pace.leave()
+    assert not pace._senders
 
 
 def test_retry_after_is_kept(server: FyersServer, journal: Path) -> None:

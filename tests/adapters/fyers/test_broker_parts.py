@@ -1,9 +1,10 @@
 """The pure parts of the broker: rows, terms, what is tracked, the queue and its pace."""
 
+import asyncio
 import json
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ import livetrade as lt
 from livetrade.adapters.fyers import rows
 from livetrade.adapters.fyers.pacing import Queue, rank, segment_of
 from livetrade.adapters.fyers.rest import Pace
+from livetrade.adapters.fyers.standing import Standing
 from livetrade.adapters.fyers.terms import Protection, UnfitError, check, modify_body, place_body
 from livetrade.adapters.fyers.tracking import Tracker, settle_unsent
 from livetrade.core import events as ev
@@ -21,6 +23,9 @@ from livetrade.core.orders import after, with_fill, with_news
 from livetrade.core.values import Change, Fill, Order
 from livetrade.testing.exchange import PENDING, TRADED, Exchange, order_push, order_row, trade_book_row, trade_row
 from livetrade.testing.listings import STANDARD, Listing
+
+if TYPE_CHECKING:
+    from livetrade.adapters.fyers.books import Books
 
 ITEM = lt.Instrument("NSE:SBIN-EQ", tick_size="0.05")
 
@@ -371,6 +376,30 @@ def test_an_order_that_is_busy_waits() -> None:
     assert queue.next(user)[0] is None
     busy.clear()
     assert queue.next(user)[0] is not None
+
+
+class NoBooks:
+    async def positions(self) -> dict[tuple[str, Product], int]:
+        return {}
+
+    async def trades(self) -> list[rows.TradeRow]:
+        return []
+
+
+def test_positions_are_looked_at_ever_less_often_while_orders_are_under_way() -> None:
+    """Each look takes three calls of the two hundred that a user has in a minute."""
+    tracker, told, is_busy = Tracker(), [], True
+    tracker.add(order())
+    books = cast("Books", NoBooks())
+    standing = Standing(tracker, books, set(), told.append, lambda _: None, lambda: is_busy, 0.3, 3.0, 1.0)
+    look = lambda: asyncio.run(standing.look())  # noqa: E731
+    assert [look() for _ in range(6)] == [0.3, 0.6, 1.2, 2.4, 3.0, 3.0]
+    assert not told
+    is_busy = False
+    assert look() > 60
+    assert len(told) == 1
+    is_busy = True
+    assert look() == 0.3
 
 
 def test_segments_and_ranks() -> None:

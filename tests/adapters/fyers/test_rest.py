@@ -215,6 +215,29 @@ def test_clients_of_one_user_share_their_pace(server: RestServer) -> None:
     assert len(shared_pace(host, APP_ID)._ended) == 1
 
 
+def test_while_somebody_sends_orders_all_else_gets_half_of_each_limit(clock: Clock) -> None:
+    """A history that is downloaded meanwhile, or a long look at the books, lets an exit leave at once."""
+    pace, sender = clock.pace(), object()
+    pace.reserve(sender)
+    began = clock.now
+    for _ in range(300):
+        with pace.call():
+            clock.now += 0.01
+        clock.now += 0.02
+    assert clock.now - began > 2 * 60  # a hundred a minute
+    clock.now += 60 - 1
+    for _ in range(100):
+        with pace.call():
+            pass
+    assert [pace.enter(for_order=True) for _ in range(6)] == [0.0] * 5 + [1.0]
+    pace.release(sender)
+    assert pace.enter() == 1.0
+    for _ in range(5):
+        pace.leave()
+    clock.now += 1
+    assert [pace.enter() for _ in range(11)] == [0.0] * 10 + [1.0]
+
+
 def test_retry_after_is_honored(server: RestServer, rest: FyersRest, clock: Clock) -> None:
     server.faults += [
         Reply({"s": "error", "code": -429, "message": "slow"}, 429, {"Retry-After": "2"}),
