@@ -350,8 +350,9 @@ class Surface(Reads):
                 f"a {order_type} order {'needs' if needs_limit else 'has no'} limit_price and "
                 f"{'needs' if needs_trigger else 'has no'} trigger_price"
             )
-        terms = exit_terms(item, exits)
-        check_terms(item, side, terms)
+        terms = exit_terms(item, exits) if exits else ()
+        if terms:
+            check_terms(item, side, terms)
         strategy = current_strategy.get()
         return ev.SubmitOrder(
             ts=0,

@@ -130,7 +130,7 @@ class Account(Booking):
             self.mark(market, mark)
         if market.alerts.active and market.alerts.crossed(bid, ask, last):
             self._react(market)
-        if ts >= self.equity_due_ns and market.exposure_raw:
+        if ts >= self.equity_due_ns and market.position_raw:
             self._equity_point()
 
     def _misfit(self, tick: Tick, market: Market | None) -> str | None:

@@ -104,7 +104,8 @@ class Approving(State):
 
     def _early_checks(self, order: Order, market: Market) -> Iterator[Check]:
         """What is asked before any limit, also of an order that only closes."""
-        yield from self._exit_checks(order, market)
+        if order.exits:
+            yield from self._exit_checks(order, market)
         if self.is_asked:
             yield Check("broker", None, None, self._asking)
 
@@ -124,7 +125,8 @@ class Approving(State):
     def _situation(self, order: Order, market: Market, instead_of: Order | None, parts: Sequence[int]) -> Situation:
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
-        same_side = sum(rival.working_raw for rival in self._rivals(order, market, instead_of))
+        same_side = sum([rival.working_raw for rival in self._rivals(order, market, instead_of)])
+        limits = self.limits
         return Situation(
             halted=self.halted,
             blocked=self._blocked(order.symbol),
@@ -135,8 +137,8 @@ class Approving(State):
             market_raw=price,
             closable_raw=self._closable(order, market, instead_of),
             position_raw=market.position_raw + order.side.sign * same_side,
-            day_pnl_raw=self.day_pnl_raw,
-            sent_last_second=self._sent_last_second() if self.limits.max_orders_per_second else 0,
+            day_pnl_raw=0 if limits.max_daily_loss is None else self.day_pnl_raw,
+            sent_last_second=self._sent_last_second() if limits.max_orders_per_second else 0,
             day=self.day,
             margined=self.margin is not None,
             doubt="" if price else self.doubt(order.symbol),
@@ -164,11 +166,12 @@ class Approving(State):
     def _closable(self, order: Order, market: Market, instead_of: Order | None = None) -> int:
         """What an order's own book lets it close: the position less what already works to reduce it."""
         book = self.ledger.books.get(order.book_key)
-        if book is None or self.is_asked:
+        held = 0 if book is None or self.is_asked else book.closes(order.side)
+        if not held:
             return 0
         rivals = self._rivals(order, market, instead_of)
-        working = sum(other.working_raw for other in rivals if other.book_key == order.book_key)
-        closable = max(0, book.closes(order.side) - working)
+        working = sum([other.working_raw for other in rivals if other.book_key == order.book_key])
+        closable = max(0, held - working)
         if not self._gone(order.symbol, order.product, order.side):
             return closable
         closing = sum(other.working_raw - min(other.opening_raw, other.working_raw) for other in rivals)
@@ -186,8 +189,10 @@ class Approving(State):
 
     def _blocked(self, symbol: str) -> str | None:
         """Why nothing of a symbol may be opened for now, whatever the broker is asked."""
-        others = (why for (by, of), why in self._blocks.items() if by != ASKED and of in ("", symbol))
-        return next(others, None)
+        for (by, of), why in self._blocks.items():
+            if by != ASKED and of in ("", symbol):
+                return why
+        return None
 
     def _gone(self, symbol: str, product: Product, side: OrderSide) -> int:
         """How much of what an order on this side would close was closed elsewhere."""

@@ -86,17 +86,9 @@ class Booking(Protecting):
 
     def _equity_point(self) -> None:
         self.equity_due_ns = self.ts + SECOND_NS
-        ledger = self.ledger
-        self._emit(
-            ev.EquityPoint(
-                self.ts,
-                ledger.cash_raw,
-                self.market_value_raw,
-                ledger.realized_raw,
-                self.unrealized_raw,
-                ledger.fees_raw,
-            )
-        )
+        ledger, value = self.ledger, self.market_value_raw
+        realized, fees = ledger.realized_raw, ledger.fees_raw
+        self._emit(ev.EquityPoint(self.ts, ledger.cash_raw, value, realized, value - ledger.cost_raw, fees))
 
     # ── what no order closes ─────────────────────────────────────────────────────────────────────────────────────────
 

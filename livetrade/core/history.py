@@ -7,7 +7,7 @@ once: a text also as UTF-8, an amount exactly and as the nearest float.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import nan
 from typing import ClassVar, TypeAlias
@@ -111,17 +111,20 @@ class Table:
         self.texts = {name: Texts() for name, kind in self.kinds.items() if kind == "t"}
         self.amounts = {name: Amounts() for name, kind in self.kinds.items() if kind == "m"}
         self.columns = {name: array("i" if kind in "tm" else kind) for name, kind in self.kinds.items()}
-        self._columns = tuple(self.columns.values())
         self.length = 0
 
-    def append(self, row: Sequence[int]) -> None:
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-        self.length += 1
+    def extend(self, columns: Mapping[str, Sequence[int]]) -> None:
+        """More rows, given by column."""
+        for name, column in self.columns.items():
+            column.extend(columns[name])
+        self.length = len(column)
 
-    def change(self, number: int, columns: Sequence[int], values: Sequence[int]) -> None:
-        for column, value in zip(columns, values, strict=True):
-            self._columns[column][number] = value
+    def change(self, rows: Sequence[int], columns: Mapping[str, Sequence[int]]) -> None:
+        """Other values for some rows, given by column."""
+        for name, values in columns.items():
+            column = self.columns[name]
+            for row, value in zip(rows, values, strict=True):
+                column[row] = value
 
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
@@ -195,64 +198,53 @@ class OrderTable(Table):
 
     def write_all(self) -> None:
         """What a read would have written first."""
-        for order in self._unwritten.values():
-            self._write(order)
-        self._unwritten.clear()
+        ids = self.texts["client_order_id"]  # numbered as they come: an order's number is its row
+        orders, self._unwritten = self._unwritten, {}
+        known = [order for key, order in orders.items() if key in ids]
+        if known:
+            self.change([ids[order.client_order_id] for order in known], self._changing(known))
+        new = [order for key, order in orders.items() if key not in ids]
+        if new:
+            self.extend({**self._lasting(new), **self._changing(new)})
 
-    def _write(self, order: Order) -> None:
-        ids, symbols, reasons, strategies, tags, venue_ids = self.texts.values()
+    def _lasting(self, orders: Sequence[Order]) -> dict[str, list[int]]:
+        """What stays as it is in all states of an order."""
+        ids, symbols, strategies, tags = (self.texts[name] for name in ("client_order_id", "symbol", "strategy", "tag"))
+        return {
+            "client_order_id": [ids[order.client_order_id] for order in orders],
+            "symbol": [symbols[order.instrument.symbol] for order in orders],
+            "price_scale": [order.instrument.scale for order in orders],
+            "quantity_scale": [order.instrument.quantity_scale for order in orders],
+            "side": [_SIDE[order.side] for order in orders],
+            "order_type": [_TYPE[order.order_type] for order in orders],
+            "product": [_PRODUCT[order.product] for order in orders],
+            "time_in_force": [_TIF[order.time_in_force] for order in orders],
+            "source": [_SOURCE[order.source] for order in orders],
+            "strategy": [strategies[order.strategy] for order in orders],
+            "tag": [tags[order.tag] for order in orders],
+            "created_at": [order.created_ns for order in orders],
+        }
+
+    def _changing(self, orders: Sequence[Order]) -> dict[str, list[int]]:
+        reasons, venue_ids = self.texts["reason"], self.texts["venue_order_id"]
         averages, fees, slippages = self.amounts.values()
-        number = ids.get(order.client_order_id)  # numbered as they come: an order's number is its row
-        avg = order.avg_raw
-        quantities = order.quantity_raw, order.filled_raw, averages[avg], order.limit_raw or 0, order.trigger_raw or 0
-        state = _STATUS[order.status], reasons[order.reason]
-        money = fees[order.fees_raw], slippages[None if avg is None else order.slippage_raw]
-        venue_id = venue_ids[order.venue_order_id or ""]
-        if number is not None:
-            self.change(number, _CHANGING, (*quantities, *state, *money, venue_id, order.updated_ns))
-            return
-        self.append(
-            (
-                ids[order.client_order_id],
-                symbols[order.instrument.symbol],
-                order.instrument.scale,
-                order.instrument.quantity_scale,
-                _SIDE[order.side],
-                _TYPE[order.order_type],
-                _PRODUCT[order.product],
-                _TIF[order.time_in_force],
-                *quantities,
-                *state,
-                _SOURCE[order.source],
-                strategies[order.strategy],
-                tags[order.tag],
-                *money,
-                venue_id,
-                order.created_ns,
-                order.updated_ns,
-            )
-        )
+        return {
+            "quantity": [order.quantity_raw for order in orders],
+            "filled_qty": [order.filled_raw for order in orders],
+            "avg_price": [averages[order.avg_raw] for order in orders],
+            "limit_price": [order.limit_raw or 0 for order in orders],
+            "trigger_price": [order.trigger_raw or 0 for order in orders],
+            "status": [_STATUS[order.status] for order in orders],
+            "reason": [reasons[order.reason] for order in orders],
+            "fees": [fees[order.fees_raw] for order in orders],
+            "slippage": [slippages[order.slippage_raw] for order in orders],
+            "venue_order_id": [venue_ids[order.venue_order_id or ""] for order in orders],
+            "updated_at": [order.updated_ns for order in orders],
+        }
 
 
 _MOST_UNWRITTEN = 128
 """Writing so many takes less than a millisecond of the engine's thread."""
-_CHANGING = tuple(
-    list(OrderTable.kinds).index(name)
-    for name in (
-        "quantity",
-        "filled_qty",
-        "avg_price",
-        "limit_price",
-        "trigger_price",
-        "status",
-        "reason",
-        "fees",
-        "slippage",
-        "venue_order_id",
-        "updated_at",
-    )
-)
-"""Columns of an order that its later states may change."""
 
 
 class FillTable(Table):
@@ -292,29 +284,26 @@ class FillTable(Table):
 
     def write_all(self) -> None:
         """What a read would have written first."""
-        for fill in self.fills[self.length :]:
-            self._write(fill)
-
-    def _write(self, fill: Fill) -> None:
+        fills = self.fills[self.length :]
         symbols, strategies, tags, order_ids, execution_ids = self.texts.values()
         fees, realized = self.amounts.values()
-        self.append(
-            (
-                fill.time_ns,
-                symbols[fill.symbol],
-                fill.instrument.scale,
-                fill.instrument.quantity_scale,
-                _SIDE[fill.side],
-                _PRODUCT[fill.product],
-                fill.quantity_raw,
-                fill.price_raw,
-                _PRICE_SOURCE[fill.price_source],
-                fees[fill.fees_raw],
-                realized[fill.realized_raw],
-                _SOURCE[fill.source],
-                strategies[fill.strategy],
-                tags[fill.tag],
-                order_ids[fill.client_order_id],
-                execution_ids[fill.execution_id],
-            )
+        self.extend(
+            {
+                "time": [fill.time_ns for fill in fills],
+                "symbol": [symbols[fill.instrument.symbol] for fill in fills],
+                "price_scale": [fill.instrument.scale for fill in fills],
+                "quantity_scale": [fill.instrument.quantity_scale for fill in fills],
+                "side": [_SIDE[fill.side] for fill in fills],
+                "product": [_PRODUCT[fill.product] for fill in fills],
+                "quantity": [fill.quantity_raw for fill in fills],
+                "price": [fill.price_raw for fill in fills],
+                "price_source": [_PRICE_SOURCE[fill.price_source] for fill in fills],
+                "fees": [fees[fill.fees_raw] for fill in fills],
+                "realized_pnl": [realized[fill.realized_raw] for fill in fills],
+                "source": [_SOURCE[fill.source] for fill in fills],
+                "strategy": [strategies[fill.strategy] for fill in fills],
+                "tag": [tags[fill.tag] for fill in fills],
+                "client_order_id": [order_ids[fill.client_order_id] for fill in fills],
+                "execution_id": [execution_ids[fill.execution_id] for fill in fills],
+            }
         )

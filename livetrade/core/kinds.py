@@ -6,15 +6,16 @@ from enum import StrEnum
 class OrderSide(StrEnum):
     """What an order does."""
 
+    sign: int
+    """+1 for BUY, -1 for SELL."""
+
     BUY = "BUY"
     """Opens a long position or adds to it; buys a short one back."""
     SELL = "SELL"
     """Closes a long position; opens a short one where limits allow it."""
 
-    @property
-    def sign(self) -> int:
-        """+1 for BUY, -1 for SELL."""
-        return 1 if self is OrderSide.BUY else -1
+    def __init__(self, name: str) -> None:
+        self.sign = 1 if name == "BUY" else -1
 
 
 class OrderType(StrEnum):

@@ -114,6 +114,8 @@ def counted(count: int, one: str, more: str = "") -> str:
 
 def money_raw(value: Number, what: str) -> int:
     """An amount of money as raw money; finer than 10⁻³⁰ is rounded half-even."""
+    if type(value) is Decimal and not value:
+        return 0
     return int(EXACT.to_integral_value(EXACT.scaleb(number(value, what), MONEY_SCALE)))
 
 

@@ -27,24 +27,37 @@ KEPT_ALARMS = 1000
 ENDED = (ExitStatus.FILLED, ExitStatus.FAILED, ExitStatus.CANCELED)
 
 
+class Drift:
+    """What moving marks have changed in the value of all positions whose step of the mark is worth the same: a count of
+    such steps. It is small, and so added to in a third of the time that raw money takes."""
+
+    __slots__ = ("step_raw", "steps")
+
+    def __init__(self, step_raw: int) -> None:
+        self.step_raw = step_raw  # raw money that one unit gains for each step of the mark
+        self.steps = 0
+
+
 class Market:
     """What the account keeps for one symbol."""
 
     __slots__ = (
         "alerts",
         "books",
-        "exposure_raw",
+        "drift",
         "high_raw",
         "instrument",
         "lost",
         "low_raw",
         "mark_raw",
+        "position_raw",
         "quote",
         "working",
     )
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
+        self.drift = Drift(instrument.unit // 2)
         self.quote: Tick | None = None
         self.lost: tuple[int, str] = (0, "")  # quotes from before this time are stale, and why
         self.mark_raw = 0  # twice the price that positions are valued at; 0 while unknown
@@ -53,19 +66,17 @@ class Market:
         self.books: list[Book] = []
         self.working: dict[str, Order] = {}
         self.alerts = Alerts()
-        self.exposure_raw = 0  # raw money that the position gains for each step of the mark
-
-    @property
-    def position_raw(self) -> int:
-        return sum(book.quantity_raw for book in self.books)
+        self.position_raw = 0  # the position over all books
 
     @property
     def value_raw(self) -> int:
         """What its position adds to the portfolio at the mark; what was paid for it while there is none."""
-        paid = sum(book.paid_raw for book in self.books)
-        if not self.mark_raw:
-            return paid
-        return self.mark_raw * self.exposure_raw + paid - sum(book.cost_raw for book in self.books)
+        value = self.mark_raw * self.position_raw * self.drift.step_raw
+        for book in self.books:
+            value += book.paid_raw
+            if self.mark_raw:
+                value -= book.cost_raw
+        return value
 
 
 class State:
@@ -80,6 +91,7 @@ class State:
         "day",
         "day_base_raw",
         "day_bases",
+        "drifts",
         "ended_well",
         "equity_history",
         "feed",
@@ -87,7 +99,6 @@ class State:
         "halted",
         "instruments",
         "ledger",
-        "market_value_raw",
         "markets",
         "open_orders",
         "opened",
@@ -99,6 +110,7 @@ class State:
         "session",
         "slices",
         "timezone",
+        "valued_raw",
         "zone",
     )
 
@@ -115,7 +127,8 @@ class State:
         self.ledger = Ledger()
         self.cash_moves: list[int] = []
         """Raw money put in or taken out, the opening cash first."""
-        self.market_value_raw = 0
+        self.valued_raw = 0  # the value of all positions, apart from what their marks have drifted since
+        self.drifts: dict[int, Drift] = {}
         self.orders: dict[str, Order] = {}
         self.open_orders: dict[str, Order] = {}
         self.slices: dict[str, list[str]] = {}
@@ -138,6 +151,14 @@ class State:
         """A point for each fill and at most one a second."""
 
     # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def market_value_raw(self) -> int:
+        """What all positions add to the portfolio."""
+        value = self.valued_raw
+        for drift in self.drifts.values():
+            value += drift.steps * drift.step_raw
+        return value
 
     @property
     def unrealized_raw(self) -> int:
@@ -187,10 +208,10 @@ class State:
     def mark(self, market: Market, mark_raw: int) -> None:
         """Values the symbol's position at a new mark. A mark by itself is no event."""
         if market.mark_raw:
-            self.market_value_raw += (mark_raw - market.mark_raw) * market.exposure_raw
+            market.drift.steps += (mark_raw - market.mark_raw) * market.position_raw
         else:
             before, market.mark_raw = market.value_raw, mark_raw
-            self.market_value_raw += market.value_raw - before
+            self.valued_raw += market.value_raw - before
         market.mark_raw = mark_raw
         if mark_raw < market.low_raw:  # noqa: PLR1730  min and max take three times as long, on every tick
             market.low_raw = mark_raw
@@ -231,7 +252,8 @@ class State:
 
     def _instrument(self, event: ev.InstrumentAdded) -> None:
         self.instruments[event.instrument.symbol] = event.instrument
-        self.markets[event.instrument.symbol] = Market(event.instrument)
+        market = self.markets[event.instrument.symbol] = Market(event.instrument)
+        market.drift = self.drifts.setdefault(market.drift.step_raw, market.drift)
 
     def _day(self, event: ev.DayStarted) -> None:
         self.day = event.day
@@ -284,8 +306,8 @@ class State:
         book = self.ledger.apply_fill(fill, order.margin_raw, opening_value)
         if book not in market.books:
             market.books.append(book)
-        market.exposure_raw = market.position_raw * (market.instrument.unit // 2)
-        self.market_value_raw += market.value_raw - value_before
+        market.position_raw += fill.side.sign * fill.quantity_raw
+        self.valued_raw += market.value_raw - value_before
         self._put(with_fill(order, fill))
         self.fill_history.add(fill)
 

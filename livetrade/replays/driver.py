@@ -168,7 +168,7 @@ class Driver:
             quote.received_ns = quote.time_ns = ts
             quote.bid_raw, quote.ask_raw, quote.last_raw, quote.mid = bid, ask, last, mid
         market.quote = quote
-        if ts >= account.equity_due_ns and market.exposure_raw:
+        if ts >= account.equity_due_ns and market.position_raw:
             self._publish(account.equity_point())
         return quote
 
@@ -203,8 +203,8 @@ class Driver:
                 if not marked:
                     account.mark(market, mark)
                 elif mark != marked:
-                    if market.exposure_raw:
-                        account.market_value_raw += (mark - marked) * market.exposure_raw
+                    if market.position_raw:
+                        market.drift.steps += (mark - marked) * market.position_raw
                     market.mark_raw = mark
                     if mark < market.low_raw:  # noqa: PLR1730  min and max take three times as long
                         market.low_raw = mark
@@ -222,7 +222,7 @@ class Driver:
                     quote.mid = mid
                 account.ts = ts
                 market.quote = quote
-                if ts >= account.equity_due_ns and market.exposure_raw:
+                if ts >= account.equity_due_ns and market.position_raw:
                     self._publish(account.equity_point())
                 if self._is_read[code]:
                     yield quote

@@ -90,7 +90,7 @@ TAMPERED: dict[str, tuple[Callable[[Account], Any], set[str]]] = {
     "a book's fees": (lambda a: setattr(book_of(a), "fees_raw", 1), {"fees"}),
     "a book": (lambda a: a.ledger.books.pop(book_of(a).key), {"quantity", "cost", "realized_pnl", "fees"}),
     "market value": (
-        lambda a: setattr(a, "market_value_raw", a.market_value_raw + 1),
+        lambda a: setattr(a, "valued_raw", a.valued_raw + 1),
         {"unrealized_pnl", "portfolio_value", "total_pnl"},
     ),
     "a fill is forgotten": (forget_a_fill, {"cash", "fees", "quantity"}),
