@@ -169,6 +169,10 @@ class PriceTick(Tick):
     whole = False
     seen = None
 
+    @property
+    def time_ns(self) -> int:  # type: ignore[override]
+        return self.received_ns
+
 
 _TICK_FIELDS = (
     "instrument",

@@ -55,6 +55,7 @@ class Driver:
         self._in_part = 0  # how many it has
         self._left: Iterator[int] = iter(())  # the codes of its rows that are still to be taken
         self._due_ns = 0  # up to here a row can be taken by itself; 0 where somebody has to look first
+        self._asked = False  # for something, since the only reader was given its last tick
         self._markets: list[Market | None] = []
         self._readers: list[tuple[Subscription[Any], ...]] = []  # of each symbol
         self._part: Rows
@@ -165,7 +166,7 @@ class Driver:
         if quote is None:
             quote = PriceTick()
             quote.instrument, quote.symbol = market.instrument, self._symbols[code]
-            quote.received_ns = quote.time_ns = ts
+            quote.received_ns = ts
             quote.bid_raw, quote.ask_raw, quote.last_raw, quote.mid = bid, ask, last, mid
         market.quote = quote
         if ts >= account.equity_due_ns and market.position_raw:
@@ -178,7 +179,7 @@ class Driver:
 
         Everything stands in one place and nothing is called, for here a call takes a tenth of what a tick may.
         """
-        account, markets, symbols = self.account, self._markets, self._symbols
+        account, markets, symbols, is_read = self.account, self._markets, self._symbols, self._is_read
         subscription = reader.subscription
         while True:
             try:
@@ -187,16 +188,18 @@ class Driver:
                 return
             if not self._is_alone(subscription):
                 continue
+            self._asked, due_ns = False, self._due_ns
             for code, ts, bid, ask, last, mid, made in self._rest:
                 market = markets[code]
                 if (
                     market is None
-                    or ts >= self._due_ns
+                    or ts >= due_ns
                     or (market.alerts.active and market.alerts.crossed(bid, ask, last))
                 ):
                     self._take_row()
                     if not self._is_alone(subscription):
                         break
+                    due_ns = self._due_ns
                     continue
                 mark = 2 * last if last else bid + ask
                 marked = market.mark_raw
@@ -215,7 +218,7 @@ class Driver:
                     quote = PriceTick()
                     quote.instrument = market.instrument
                     quote.symbol = symbols[code]
-                    quote.received_ns = quote.time_ns = ts
+                    quote.received_ns = ts
                     quote.bid_raw = bid
                     quote.ask_raw = ask
                     quote.last_raw = last
@@ -224,13 +227,14 @@ class Driver:
                 market.quote = quote
                 if ts >= account.equity_due_ns and market.position_raw:
                     self._publish(account.equity_point())
-                if self._is_read[code]:
+                if is_read[code]:
                     yield quote
-                    if not self._due_ns:  # the strategy has asked for something
+                    if self._asked:
                         self.turns.run()
                         self._look_ahead()
-                    if subscription.backlog is not None or self._alone is not subscription:
-                        break
+                        if not self._is_alone(subscription):
+                            break
+                        self._asked, due_ns = False, self._due_ns
 
     def _is_alone(self, subscription: Subscription[Any]) -> bool:
         """Nobody else reads or runs, and nothing is left to be taken before the next row."""
@@ -275,7 +279,7 @@ class Driver:
 
     def look_first(self) -> None:
         """Something was asked: the next row is taken in full."""
-        self._due_ns = 0
+        self._due_ns, self._asked = 0, True
 
     def _take_tick(self, tick: Tick) -> None:
         account = self.account
