@@ -209,10 +209,11 @@ class Account(Booking):
         order = self.open_orders.get(client_order_id)
         if order is None or self.venue is None:
             return
-        market = self.markets[order.symbol]
+        symbol = order.instrument.symbol
+        market = self.markets[symbol]
         reports = self.venue.advance(order, market.quote, self.ts)
         if reports:
-            self._touched[order.symbol] = market
+            self._touched[symbol] = market
             self._reports.extend(reports)
             self._to_venue.append(client_order_id)  # until it says nothing more
 
@@ -225,7 +226,8 @@ class Account(Booking):
         if order is None:
             self._alarm("foreign report", f"a report for {report.client_order_id}, which is no order of ours")
             return
-        self._touched[order.symbol] = self.markets[order.symbol]
+        symbol = order.instrument.symbol
+        self._touched[symbol] = self.markets[symbol]
         if isinstance(report, ev.Executed):
             self._on_executed(order, report)
         elif after(order, report) is not None:

@@ -83,14 +83,14 @@ class Approving(State):
         verdict = approve(order, self.limits, self._situation(order, market, instead_of, parts))
         if isinstance(verdict, Denied) or not verdict.opening_raw:
             return verdict
-        order = replaced(order, opening_raw=verdict.opening_raw)
-        needed = self._needed(order, parts)
+        opening = verdict.opening_raw
+        needed = self._needed(order, opening, parts)
         if isinstance(needed, Check):
-            return Denied(order, needed.reason)
+            return Denied(replaced(order, opening_raw=opening), needed.reason)
         margin, total = needed
         freed = instead_of.blocked_raw if instead_of else 0
         short = balance_denied(total, self.free_raw + freed)
-        return Denied(order, short) if short else Approved(order, order.opening_raw, margin)
+        return Denied(replaced(order, opening_raw=opening), short) if short else Approved(order, opening, margin)
 
     def tested(self, order: Order, market: Market, parts: Sequence[int]) -> tuple[int, list[Check]]:
         """(how much of it opens, all that `_approve` asks, whatever the answers are)."""
@@ -98,7 +98,7 @@ class Approving(State):
         opening = opening_part(order, situation)
         asked = [*self._early_checks(order, market), *checks(order, opening, self.limits, situation)]
         if opening:
-            needed = self._needed(replaced(order, opening_raw=opening), parts)
+            needed = self._needed(order, opening, parts)
             asked.append(needed if isinstance(needed, Check) else balance_check(needed[1], self.free_raw))
         return opening, asked
 
@@ -126,10 +126,10 @@ class Approving(State):
         met = touch(market.quote, order.side)
         price = met[0] if met else 0
         same_side = sum([rival.working_raw for rival in self._rivals(order, market, instead_of)])
-        limits = self.limits
+        limits, symbol = self.limits, order.instrument.symbol
         return Situation(
             halted=self.halted,
-            blocked=self._blocked(order.symbol),
+            blocked=self._blocked(symbol),
             feed=self.feed.state,
             feed_reason=self.feed.reason,
             stale=self._stale(market),
@@ -141,9 +141,9 @@ class Approving(State):
             sent_last_second=self._sent_last_second() if limits.max_orders_per_second else 0,
             day=self.day,
             margined=self.margin is not None,
-            doubt="" if price else self.doubt(order.symbol),
+            doubt="" if price else self.doubt(symbol),
             parts=max(len(parts), 1),
-            gone_raw=self._gone(order.symbol, order.product, order.side),
+            gone_raw=self._gone(symbol, order.product, order.side),
             tick_age=(self.ts - market.quote.received_ns) / 1e9 if market.quote is not None else None,
         )
 
@@ -234,38 +234,41 @@ class Approving(State):
 
     # ── money ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _needed(self, order: Order, parts: Sequence[int]) -> tuple[int, int] | Check:
+    def _needed(self, order: Order, opening_raw: int, parts: Sequence[int]) -> tuple[int, int] | Check:
         """(the margin of the opening part, that and its fees), or what refuses to tell them."""
-        margin, fees = self._margin_of(order), self._fees_estimate(order, parts)
+        margin, fees = self._margin_of(order, opening_raw), self._fees_estimate(order, parts or (opening_raw,))
         if isinstance(margin, str):
             return Check("margin", None, None, margin)
         if isinstance(fees, str):
             return Check("charges", None, None, fees)
         return margin, margin + fees
 
-    def _margin_of(self, order: Order) -> int | str:
+    def _margin_of(self, order: Order, opening_raw: int) -> int | str:
         """Money that backs the opening part, or why it cannot be told."""
         if self.margin is None:
-            return order.instrument.value_raw(reckoned_at(order, order.reference_raw), order.opening_raw)
+            return order.instrument.value_raw(reckoned_at(order, order.reference_raw), opening_raw)
         try:
-            margin = money_raw(self.margin(self, order), "margin")
+            margin = money_raw(self.margin(self, replaced(order, opening_raw=opening_raw)), "margin")
         except Exception as error:  # noqa: BLE001  a user's callable
             return f"Insufficient balance: the margin rule failed: {error!r}"
         return margin if margin >= 0 else f"Insufficient balance: the margin rule asked for {money(margin)}"
 
-    def _fees_estimate(self, order: Order, parts: Sequence[int] = ()) -> int | str:
+    def _fees_estimate(self, order: Order, parts: Sequence[int]) -> int | str:
         """Only the built-in schedules are asked: another one is called once, for the fill. A text says why what the
         order would be charged cannot be told."""
         price = reckoned_at(order, order.reference_raw)
         if not isinstance(self.fees, FeeSchedule) or not price:
             return 0
         try:
-            drafts = [self._draft(order, part, price, PriceSource.VENUE, "") for part in parts or (order.opening_raw,)]
+            drafts = [self._draft(order, part, price, PriceSource.VENUE, "") for part in parts]
             return sum(charge(self.fees, draft)[0] for draft in drafts)
         except OrderError as error:
             return f"Charges unknown: {error}"
 
-    def _draft(self, order: Order, quantity_raw: int, price_raw: int, source: PriceSource, execution: str) -> Fill:
+    def _draft(
+        self, order: Order, quantity_raw: int, price_raw: int, source: PriceSource, execution: str, **more: Any
+    ) -> Fill:
+        """A fill that was charged nothing."""
         return Fill(
             client_order_id=order.client_order_id,
             execution_id=execution,
@@ -281,6 +284,7 @@ class Approving(State):
             price_source=source,
             filled_before_raw=order.filled_raw,
             value_before_raw=order.filled_value_raw,
+            **more,
         )
 
 

@@ -37,22 +37,25 @@ class Booking(Protecting):
 
     def _book(self, order: Order, report: ev.Executed, *, traded: bool = True) -> None:
         market = self.markets[order.symbol]
-        fill = self._draft(order, report.quantity_raw, report.price_raw, report.price_source, report.execution_id)
         book = self.ledger.book(order.strategy, order.instrument, order.product)
         held_before = book.quantity_raw
-        fees, charges = self._charged(fill) if traded else (0, ())
         reference, spread = _quoted(order, market) if traded else (0, 0)
         low, high = book.saw(market.low_raw, market.high_raw)
-        fill = replaced(
-            fill,
-            fees_raw=fees,
-            charges=charges,
-            realized_raw=book.realizes(fill.side, fill.quantity_raw, fill.price_raw),
+        fill = self._draft(
+            order,
+            report.quantity_raw,
+            report.price_raw,
+            report.price_source,
+            report.execution_id,
+            realized_raw=book.realizes(order.side, report.quantity_raw, report.price_raw),
             low_raw=low,
             high_raw=high,
             reference_raw=reference,
             spread_raw=spread,
         )
+        fees, charges = self._charged(fill) if traded else (0, ())
+        if fees or charges:
+            fill = replaced(fill, fees_raw=fees, charges=charges)
         self._emit(ev.Filled(self.ts, fill))
         self._equity_point()
         flipped = held_before * book.quantity_raw < 0
@@ -113,12 +116,11 @@ class Booking(Protecting):
 
     def _close_book(self, book: Book, quantity_raw: int, price_raw: int) -> None:
         order = replaced(
-            self._closing_order(book, Source.EXTERNAL, book.tag),
+            self._closing_order(book, self.markets[book.symbol], Source.EXTERNAL, book.tag),
             client_order_id=self.new_id(self.ts),
             quantity_raw=quantity_raw,
             status=OrderStatus.ACCEPTED,
-            created_ns=self.ts,
-            updated_ns=self.ts,
+            reference_raw=0,
         )
         self._emit(ev.Settling(self.ts, order))
         key = order.client_order_id

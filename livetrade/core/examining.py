@@ -58,15 +58,15 @@ class Examining(Ordering):
         """What would become of the order, were it sent at `ts`."""
         now, self.ts = self.ts, max(ts, self.ts)
         try:
-            order = order_of(command)
-            market = self.markets.get(order.symbol) or Market(order.instrument)
+            market = self.markets.get(command.instrument.symbol) or Market(command.instrument)
+            order = order_of(command, self.ts, self._reference(market, command.side))
             return self._examined(order, market, sliced=command.sliced)
         finally:
             self.ts = now
 
     def _examined(self, order: Order, market: Market, *, sliced: bool) -> Examined:
         refused = self._refused_at_sight(order, market)
-        order = self._stamped(replaced(order, instrument=market.instrument), market)
+        order = replaced(order, instrument=market.instrument)
         parts = self._parts(order, market, sliced=sliced)
         verdict = self._approve(order, market, parts=parts)
         opening, asked = self.tested(order, market, parts)
@@ -77,7 +77,7 @@ class Examining(Ordering):
         leaving = OrderSide.SELL if order.side is OrderSide.BUY else OrderSide.BUY
         book = self.ledger.books.get(order.book_key)
         closing = order.quantity_raw - opening
-        needed = self._needed(order, parts) if opening else (0, 0)
+        needed = self._needed(order, opening, parts) if opening else (0, 0)
         margin, total = (0, 0) if isinstance(needed, Check) else needed
         return Examined(
             order=order,

@@ -11,7 +11,7 @@ from heapq import heappush
 from livetrade.core import events as ev
 from livetrade.core.approving import Approving, MarginRule
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import OrderStatus
+from livetrade.core.kinds import OrderSide, OrderStatus
 from livetrade.core.limits import Approved, Denied, Limits, instrument_denied
 from livetrade.core.quotes import touch
 from livetrade.core.records import replaced
@@ -91,7 +91,7 @@ class Ordering(Approving):
         return base36(ts, 12) + base36(len(self.orders), 4)
 
     def _on_submit(self, command: ev.SubmitOrder) -> None:
-        order = order_of(command)
+        order = order_of(command, self.ts, self._reference(self.markets.get(command.instrument.symbol), command.side))
         known = self.order(order.client_order_id)
         if known is not None:
             if known.terms != order.terms:
@@ -120,7 +120,6 @@ class Ordering(Approving):
 
     def _submit_slices(self, order: Order, market: Market, parts: Sequence[int]) -> None:
         """The whole is judged before the first part is sent, so that a limit does not let half of it through."""
-        order = self._stamped(order, market)
         verdict = self._approve(order, market, parts=parts)
         if isinstance(verdict, Denied):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
@@ -133,19 +132,19 @@ class Ordering(Approving):
             self._submit(child, market)
 
     def _submit(self, order: Order, market: Market) -> None:
-        """Sends an order if the limits approve it, or records why not. The only way out for an order."""
-        order = self._stamped(order, market)
+        """Sends an order that has the time and the quote of now, if the limits approve it, or records why not. The only
+        way out for an order."""
         verdict = self._approve(order, market)
         if isinstance(verdict, Denied):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
         else:
             self._send(verdict)
 
-    def _stamped(self, order: Order, market: Market) -> Order:
-        """The order with the time and the quote of now."""
-        met = touch(market.quote, order.side)
-        reference = met[0] if met else 0
-        return replaced(order, created_ns=self.ts, updated_ns=self.ts, requested_ns=self.ts, reference_raw=reference)
+    @staticmethod
+    def _reference(market: Market | None, side: OrderSide) -> int:
+        """The price on an order's side now; 0 while unknown."""
+        met = touch(market.quote, side) if market is not None else None
+        return met[0] if met else 0
 
     def _send(self, approved: Approved) -> None:
         order = replaced(
@@ -159,7 +158,8 @@ class Ordering(Approving):
 
     def _to_simulated(self, order: Order) -> None:
         """A request left for the simulated venue: it arrives now, or after its latency."""
-        self._touched[order.symbol] = self.markets[order.symbol]
+        symbol = order.instrument.symbol
+        self._touched[symbol] = self.markets[symbol]
         if self.venue is None:
             return
         if self.venue.latency_ns:
@@ -228,8 +228,8 @@ class Ordering(Approving):
             self._to_simulated(self.orders[order.client_order_id])
 
 
-def order_of(command: ev.SubmitOrder) -> Order:
-    """What a command asks for, as an order that nobody has looked at yet."""
+def order_of(command: ev.SubmitOrder, ts: int, reference_raw: int) -> Order:
+    """What a command asks for, as an order that nobody has looked at yet: of this time, and this price on its side."""
     return Order(
         client_order_id=command.client_order_id,
         instrument=command.instrument,
@@ -244,6 +244,10 @@ def order_of(command: ev.SubmitOrder) -> Order:
         tag=command.tag,
         source=command.source,
         exits=command.exits,
+        created_ns=ts,
+        updated_ns=ts,
+        requested_ns=ts,
+        reference_raw=reference_raw,
     )
 
 

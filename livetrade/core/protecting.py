@@ -156,7 +156,7 @@ class Protecting(Examining):
         ):
             return
         self._cancel_reducing(market, book)
-        order = self._closing_order(book, Source(risk.kind.value), risk.tag, risk.risk_id)
+        order = self._closing_order(book, market, Source(risk.kind.value), risk.tag, risk.risk_id)
         self._submit_part(order, self._closable(order, market), market)
 
     def _exit_order_ended(self, order: Order, *, was_sent: bool) -> None:
@@ -289,18 +289,19 @@ class Protecting(Examining):
         strategy, symbol, product = key
         market = self.markets[symbol]
         book = self.ledger.books.get(key) or Book(strategy, market.instrument, product)
-        order = self._closing_order(book, Source.FLATTEN, book.tag)
+        order = self._closing_order(book, market, Source.FLATTEN, book.tag)
         now = min(self._closable(order, market), quantity_raw)
         left = quantity_raw - now if self.is_asked or self._awaits_answer(market, key) else 0
         if left != self.closing.get(key, 0):
             self._emit(ev.ClosePending(self.ts, strategy, symbol, product, left))
         self._submit_part(order, now, market)
 
-    def _closing_order(self, book: Book, source: Source, tag: str = "", risk_id: str | None = None) -> Order:
+    def _closing_order(self, book: Book, market: Market, source: Source, tag: str, risk_id: str | None = None) -> Order:
+        side = OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY
         return Order(
             client_order_id="",
             instrument=book.instrument,
-            side=OrderSide.SELL if book.quantity_raw > 0 else OrderSide.BUY,
+            side=side,
             order_type=OrderType.MARKET,
             quantity_raw=abs(book.quantity_raw),
             limit_raw=None,
@@ -311,6 +312,10 @@ class Protecting(Examining):
             tag=tag,
             source=source,
             risk_id=risk_id,
+            created_ns=self.ts,
+            updated_ns=self.ts,
+            requested_ns=self.ts,
+            reference_raw=self._reference(market, side),
         )
 
     def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:

@@ -364,7 +364,7 @@ class State:
         self.orders[key] = order
         if before is None and order.parent_id:
             self.slices.setdefault(order.parent_id, []).append(key)
-        working = self.markets[order.symbol].working
+        working = self.markets[order.instrument.symbol].working
         if order.is_open:
             working[key] = self.open_orders[key] = order
         elif before is not None and before.is_open:

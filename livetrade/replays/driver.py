@@ -173,7 +173,7 @@ class Driver:
             self._publish(account.equity_point())
         return quote
 
-    async def follow_alone(self, reader: ReplayTicks) -> AsyncIterator[Tick]:  # noqa: C901, PLR0912  see below
+    async def follow_alone(self, reader: ReplayTicks) -> AsyncIterator[Tick]:  # noqa: C901, PLR0912, PLR0915
         """The ticks of a reader. While it is the only one that anybody has, the strategy that iterates it takes row
         after row here, as `_play` and `_quote` do it, without a way back to the driver in between.
 
@@ -191,11 +191,7 @@ class Driver:
             self._asked, due_ns = False, self._due_ns
             for code, ts, bid, ask, last, mid, made in self._rest:
                 market = markets[code]
-                if (
-                    market is None
-                    or ts >= due_ns
-                    or (market.alerts.active and market.alerts.crossed(bid, ask, last))
-                ):
+                if market is None or ts >= due_ns or (market.alerts.active and market.alerts.crossed(bid, ask, last)):
                     self._take_row()
                     if not self._is_alone(subscription):
                         break

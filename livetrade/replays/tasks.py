@@ -145,7 +145,8 @@ class Turns:
             arrivals.clear()
             answered = [job for arrival in batch if isinstance(arrival, ReplayHandle) for job in arrival.settled()]
             others = [arrival for arrival in batch if not isinstance(arrival, ReplayHandle)]
-            now.extend(sorted(others, key=_is_no_call))
+            if others:
+                now.extend(sorted(others, key=_is_no_call))
             now.extend(answered)
 
     def clear(self) -> None:
