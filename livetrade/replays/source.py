@@ -188,6 +188,9 @@ class _Known:
         that runs backward counts as of the time when it is played."""
         import numpy as np
 
+        if (times[1:] > times[:-1]).all() and (times[:1] > self._times.max()).all():  # as mostly: later than all before
+            self._times[codes] = times  # of several of one symbol the last one stays
+            return np.ones(len(codes), dtype=bool)
         played = np.maximum.accumulate(times)
         order = np.argsort(codes.astype(self._small), kind="stable")
         by_symbol, ordered = codes[order], played[order]
@@ -196,7 +199,7 @@ class _Known:
         before = np.empty_like(ordered)
         before[1:] = ordered[:-1]
         before[first] = self._times[by_symbol[first]]
-        self._times[by_symbol] = ordered  # of several of one symbol the last one stays
+        self._times[by_symbol] = ordered
         later = np.empty(len(codes), dtype=bool)
         later[order] = times[order] > before
         return later

@@ -211,8 +211,9 @@ class _Reader(NamedTuple):
                 exact = values * self.factors[codes]
                 whole = np.rint(exact)
                 plain = self.plain(exact, whole)
-            raw = np.where(plain, whole, self.absent).astype(np.int64)
-            unclear = np.flatnonzero(~plain & ~np.isnan(values)).tolist()
+            is_plain = plain.all()
+            raw = (whole if is_plain else np.where(plain, whole, self.absent)).astype(np.int64)
+            unclear = [] if is_plain else np.flatnonzero(~plain & ~np.isnan(values)).tolist()
         for row in unclear:
             if row in refused:
                 continue
