@@ -188,10 +188,11 @@ class _Known:
         that runs backward counts as of the time when it is played."""
         import numpy as np
 
-        if (times[1:] > times[:-1]).all() and (times[:1] > self._times.max()).all():  # as mostly: later than all before
+        before_all = self._times.max()
+        if (times[1:] > times[:-1]).all() and (times[:1] > before_all).all():  # as mostly: later than all before
             self._times[codes] = times  # of several of one symbol the last one stays
             return np.ones(len(codes), dtype=bool)
-        played = np.maximum.accumulate(times)
+        played = np.maximum(np.maximum.accumulate(times), before_all)
         order = np.argsort(codes.astype(self._small), kind="stable")
         by_symbol, ordered = codes[order], played[order]
         first = np.ones(len(codes), dtype=bool)
