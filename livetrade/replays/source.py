@@ -137,9 +137,9 @@ class Rows:
         if "bid" not in raw or "ask" not in raw:
             return repeat(nan)
         bids, asks = raw["bid"], raw["ask"]
-        sums = bids + asks
-        if sums.max(initial=0) >= EXACT_FLOATS:
+        if max(bids.max(initial=0), asks.max(initial=0)) >= EXACT_FLOATS // 2:
             return None
+        sums = bids + asks
         twice = np.array([item.twice for item in self._items], dtype=np.float64)
         mids: list[float] = np.where((bids > 0) & (asks > 0), sums / twice[self._part.codes], nan).tolist()
         return mids

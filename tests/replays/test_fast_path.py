@@ -4,6 +4,7 @@ from functools import wraps
 from typing import Any
 
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,8 +79,9 @@ def test_the_fast_path_is_the_plain_path(
         assert seen[0] == told
 
 
-def test_large_numbers_have_exact_mids() -> None:
-    frame = recording([90_000_000.0, 90_000_001.0, 90_000_000.5], symbol="BTCUSDT", spread=0.3)
+@pytest.mark.parametrize("size", [90_000_000, 90_000_000_000], ids=["beyond floats", "whose sum is beyond 64 bits"])
+def test_large_numbers_have_exact_mids(size: int) -> None:
+    frame = recording([size, size + 1, size + 0.5], symbol="BTCUSDT", spread=0.3)
     mids: list[float] = []
 
     async def reads(engine: Any) -> None:
