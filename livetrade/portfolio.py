@@ -10,11 +10,11 @@ from livetrade.core.exits import watched
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import ExitKind, ExitStatus, Product
 from livetrade.core.ledger import Book
-from livetrade.core.numbers import MONEY_SCALE, at, divide, money, to_decimal
+from livetrade.core.numbers import divide, money, to_decimal
 from livetrade.core.records import record, replaced
 from livetrade.core.state import Market
 from livetrade.core.ticks import Tick
-from livetrade.core.values import Fill, Position, RiskOrder, average
+from livetrade.core.values import Fill, Position, RiskOrder
 
 PNL_FIELDS = (
     "portfolio_value",
@@ -109,39 +109,32 @@ def position(account: Account, item: Instrument, strategy: str | None = None) ->
 
 
 def _books_of(market: Market, strategy: str | None) -> list[Book]:
-    return [book for book in market.books if strategy in (None, book.strategy)]
+    if strategy is None:
+        return market.books
+    return [book for book in market.books if book.key[0] == strategy]
 
 
 def _position_of(account: Account, item: Instrument, market: Market | None, books: Sequence[Book]) -> Position:
     """The sum of some books of one symbol."""
-    quantity = sum(book.quantity_raw for book in books)
-    cost = sum(book.cost_raw for book in books)
-    paid = sum(book.paid_raw for book in books)
-    realized = sum(book.realized_raw for book in books)
-    fees = sum(book.fees_raw for book in books)
     mark = market.mark_raw if market else 0
-    value = sum(book.market_value_raw(mark) for book in books)
-    opened = [book.opened_ns for book in books if book.quantity_raw]
-    exits = {risk.kind: risk for book in books for risk in account.brackets.get(book.key, {}).values()}
-    stop = exits.get(ExitKind.STOP_LOSS) or exits.get(ExitKind.TRAILING_STOP)
-    target = exits.get(ExitKind.TAKE_PROFIT)
-    percent = to_decimal(divide((value - paid) * 10**8, abs(cost)), 6) if cost else None
-    return Position(
-        symbol=item.symbol,
-        quantity=item.quantity(quantity),
-        avg_price=money(average(item, cost, quantity)) if quantity else None,
-        last_price=money(mark * 10 ** (MONEY_SCALE - item.scale) // 2) if mark else None,
-        market_value=money(value),
-        cost_basis=money(paid),
-        unrealized_pnl=money(value - paid),
-        realized_pnl=money(realized),
-        fees=money(fees),
-        total_pnl=money(realized + value - paid - fees),
-        unrealized_pnl_pct=percent,
-        stop_loss_price=stop.trigger_price if stop else None,
-        take_profit_price=target.trigger_price if target else None,
-        opened_at=at(min(opened), account.zone) if opened else None,
-    )
+    quantity = cost = paid = realized = fees = opened = 0
+    exits: dict[ExitKind, RiskOrder] = {}
+    for book in books:
+        quantity += book.quantity_raw
+        cost += book.cost_raw
+        paid += book.paid_raw
+        realized += book.realized_raw
+        fees += book.fees_raw
+        if book.quantity_raw:
+            opened = min(opened or book.opened_ns, book.opened_ns)
+        if account.brackets:
+            exits.update(account.brackets.get(book.key, {}))
+    stop = target = None
+    if exits:
+        stop = exits.get(ExitKind.STOP_LOSS) or exits.get(ExitKind.TRAILING_STOP)
+        target = exits.get(ExitKind.TAKE_PROFIT)
+    stop_raw, target_raw = stop.trigger_raw if stop else None, target.trigger_raw if target else None
+    return Position(item, quantity, cost, paid, realized, fees, mark, stop_raw, target_raw, opened)
 
 
 def _book_pnl(account: Account, book: Book) -> int:

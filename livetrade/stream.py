@@ -113,9 +113,10 @@ class LivePriceStream:
 
         Raises `OrderError` for a malformed symbol.
         """
-        known = self._instruments.get(check_symbol(symbol))
+        wrong = not isinstance(symbol, str)
+        known = None if wrong else self._instruments.get(symbol)
         if known is None:
-            known = self._instruments.setdefault(symbol, default_instrument(symbol, self.zone))
+            known = self._instruments.setdefault(check_symbol(symbol), default_instrument(symbol, self.zone))
         return known
 
     # ── prices in ────────────────────────────────────────────────────────────────────────────────────────────────────

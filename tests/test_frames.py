@@ -25,7 +25,7 @@ from livetrade import files, frames
 from livetrade.columns import Exact, View
 from livetrade.core.events import EquityPoint
 from livetrade.core.history import FillTable, OrderTable
-from livetrade.core.instruments import Instrument
+from livetrade.core.instruments import Instrument, default_instrument
 from livetrade.core.kinds import (
     ExitKind,
     ExitStatus,
@@ -155,8 +155,10 @@ def make_risk(**changes: Any) -> RiskOrder:
 
 
 def make_position(symbol: str = "NSE:SBIN-EQ", **changes: Any) -> Position:
-    amounts = {name: Decimal("1.50") for name in frames.POSITIONS if name != "opened_at"}
-    position = Position(symbol=symbol, opened_at=datetime(2025, 1, 3, 9, 15, 0, 1, tzinfo=IST), **amounts)
+    item = default_instrument(symbol, IST)
+    value = item.value_raw(item.price_raw("1.50"), item.quantity_raw("2"))
+    figures = {"quantity_raw": item.quantity_raw("2"), "cost_raw": value, "paid_raw": value}
+    position = Position(item, **figures, mark_raw=2 * item.price_raw("1.50"), opened_ns=NINE_FIFTEEN + 1000)
     return replaced(position, **changes)
 
 
@@ -360,7 +362,7 @@ def test_open_orders_are_those_that_may_still_fill() -> None:
 
 @pytest.mark.parametrize(("by", "first"), [("strategy", "ema"), ("product", "CNC")])
 def test_positions_by_something_name_it_first(by: str, first: str) -> None:
-    frame = frames.positions([("ema", Product.CNC, make_position(avg_price=None))], VIEW, by=by)
+    frame = frames.positions([("ema", Product.CNC, make_position(quantity_raw=0))], VIEW, by=by)
     assert list(frame.columns) == [by, *COLUMNS["positions"].split()]
     assert frame[by].tolist() == [first]
     assert frame["opened_at"].iloc[0] == pd.Timestamp("2025-01-03 09:15:00.000001", tz=IST)

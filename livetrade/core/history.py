@@ -116,6 +116,7 @@ class Table:
     def extend(self, columns: Mapping[str, Sequence[int]]) -> None:
         """More rows, given by column."""
         for name, column in self.columns.items():
+            del column[self.length :]  # of one that was interrupted, by Ctrl-C where the user's own thread reads
             column.extend(columns[name])
         self.length = len(column)
 
@@ -193,19 +194,21 @@ class OrderTable(Table):
 
     def put(self, order: Order) -> None:
         self._unwritten[order.client_order_id] = order
-        if len(self._unwritten) == _MOST_UNWRITTEN:
+        if len(self._unwritten) >= _MOST_UNWRITTEN:
             self.write_all()
 
     def write_all(self) -> None:
         """What a read would have written first."""
         ids = self.texts["client_order_id"]  # numbered as they come: an order's number is its row
-        orders, self._unwritten = self._unwritten, {}
-        known = [order for key, order in orders.items() if key in ids]
+        known: list[Order] = []
+        new: list[Order] = []
+        for key, order in self._unwritten.items():
+            (known if ids.get(key, self.length) < self.length else new).append(order)
         if known:
             self.change([ids[order.client_order_id] for order in known], self._changing(known))
-        new = [order for key, order in orders.items() if key not in ids]
         if new:
             self.extend({**self._lasting(new), **self._changing(new)})
+        self._unwritten.clear()
 
     def _lasting(self, orders: Sequence[Order]) -> dict[str, list[int]]:
         """What stays as it is in all states of an order."""
@@ -279,12 +282,14 @@ class FillTable(Table):
 
     def add(self, fill: Fill) -> None:
         self.fills.append(fill)
-        if len(self.fills) - self.length == _MOST_UNWRITTEN:
+        if len(self.fills) - self.length >= _MOST_UNWRITTEN:
             self.write_all()
 
     def write_all(self) -> None:
         """What a read would have written first."""
         fills = self.fills[self.length :]
+        if not fills:
+            return
         symbols, strategies, tags, order_ids, execution_ids = self.texts.values()
         fees, realized = self.amounts.values()
         self.extend(

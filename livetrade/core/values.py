@@ -21,7 +21,7 @@ from livetrade.core.kinds import (
     Source,
     TimeInForce,
 )
-from livetrade.core.numbers import MONEY_SCALE, SHARE_QUANTUM, at, divide, money, short
+from livetrade.core.numbers import MONEY_SCALE, SHARE_QUANTUM, at, divide, money, short, to_decimal
 from livetrade.core.records import record
 
 
@@ -438,37 +438,102 @@ class Position:
     Money is in the account's currency. last_price is the price it is marked at: last, or mid where there is none.
     """
 
-    symbol: str
-    """The instrument's symbol."""
-    quantity: Decimal
-    """In units; negative for a short, zero when flat."""
-    avg_price: Decimal | None
-    """The average price of what is held, per unit; None when flat."""
-    last_price: Decimal | None
-    """What it is marked at, per unit: the last price, or mid where there is none; None while unknown."""
-    market_value: Decimal
-    """What it is worth at that price; of a future its gain so far."""
-    cost_basis: Decimal
-    """What it cost; negative for a short, zero for a future."""
-    unrealized_pnl: Decimal
-    """Market value less cost."""
-    realized_pnl: Decimal
-    """What was realized in it so far, gross of fees."""
-    fees: Decimal
-    """All that it was charged."""
-    total_pnl: Decimal
-    """Realized and unrealized, less fees."""
-    unrealized_pnl_pct: Decimal | None
-    """Unrealized P&L in percent of the cost; None when flat."""
-    stop_loss_price: Decimal | None
-    """Where its stop-loss, or else its trailing stop, stands; None where none is armed."""
-    take_profit_price: Decimal | None
-    """Where its take-profit stands; None where none is armed."""
-    opened_at: datetime | None
-    """When it was opened last: aware, in the engine's time zone; None when flat."""
+    instrument: Instrument
+    """What is held."""
+    quantity_raw: int = 0
+    cost_raw: int = 0
+    paid_raw: int = 0
+    realized_raw: int = 0
+    fees_raw: int = 0
+    mark_raw: int = 0
+    stop_raw: int | None = None
+    target_raw: int | None = None
+    opened_ns: int = 0
+
+    @property
+    def symbol(self) -> str:
+        """The instrument's symbol."""
+        return self.instrument.symbol
+
+    @property
+    def quantity(self) -> Decimal:
+        """In units; negative for a short, zero when flat."""
+        return self.instrument.quantity(self.quantity_raw)
+
+    @property
+    def avg_price(self) -> Decimal | None:
+        """The average price of what is held, per unit; None when flat."""
+        if not self.quantity_raw:
+            return None
+        return money(average(self.instrument, self.cost_raw, self.quantity_raw))
+
+    @property
+    def last_price(self) -> Decimal | None:
+        """What it is marked at, per unit: the last price, or mid where there is none; None while unknown."""
+        step: int = 10 ** (MONEY_SCALE - self.instrument.scale)
+        return money(self.mark_raw * step // 2) if self.mark_raw else None
+
+    @property
+    def value_raw(self) -> int:
+        """As `Book.market_value_raw`."""
+        if not self.mark_raw:
+            return self.paid_raw
+        return self.quantity_raw * self.mark_raw * (self.instrument.unit // 2) - self.cost_raw + self.paid_raw
+
+    @property
+    def market_value(self) -> Decimal:
+        """What it is worth at that price; of a future its gain so far."""
+        return money(self.value_raw)
+
+    @property
+    def cost_basis(self) -> Decimal:
+        """What it cost; negative for a short, zero for a future."""
+        return money(self.paid_raw)
+
+    @property
+    def unrealized_pnl(self) -> Decimal:
+        """Market value less cost."""
+        return money(self.value_raw - self.paid_raw)
+
+    @property
+    def realized_pnl(self) -> Decimal:
+        """What was realized in it so far, gross of fees."""
+        return money(self.realized_raw)
+
+    @property
+    def fees(self) -> Decimal:
+        """All that it was charged."""
+        return money(self.fees_raw)
+
+    @property
+    def total_pnl(self) -> Decimal:
+        """Realized and unrealized, less fees."""
+        return money(self.realized_raw + self.value_raw - self.paid_raw - self.fees_raw)
+
+    @property
+    def unrealized_pnl_pct(self) -> Decimal | None:
+        """Unrealized P&L in percent of the cost; None when flat."""
+        if not self.cost_raw:
+            return None
+        return to_decimal(divide((self.value_raw - self.paid_raw) * 10**8, abs(self.cost_raw)), 6)
+
+    @property
+    def stop_loss_price(self) -> Decimal | None:
+        """Where its stop-loss, or else its trailing stop, stands; None where none is armed."""
+        return None if self.stop_raw is None else self.instrument.price(self.stop_raw)
+
+    @property
+    def take_profit_price(self) -> Decimal | None:
+        """Where its take-profit stands; None where none is armed."""
+        return None if self.target_raw is None else self.instrument.price(self.target_raw)
+
+    @property
+    def opened_at(self) -> datetime | None:
+        """When it was opened last: aware, in the engine's time zone; None when flat."""
+        return at(self.opened_ns, self.instrument.zone) if self.opened_ns else None
 
     def __bool__(self) -> bool:
-        return self.quantity != 0
+        return self.quantity_raw != 0
 
     def __repr__(self) -> str:
         told = [self._headline()]

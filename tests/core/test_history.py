@@ -1,9 +1,11 @@
 """The columns of what happened: one row an order, one a fill, exact money beside the nearest float."""
 
+from array import array
 from enum import StrEnum
 from math import isnan
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,6 +126,53 @@ def test_the_newest_state_of_each_order_stands_in_its_row_whenever_somebody_look
     assert texts(columns["client_order_id"]) == list(newest)
     assert list(columns["filled_qty"]) == [order.filled_raw for order in newest.values()]
     assert [table.row(key) for key in newest] == list(range(len(newest)))
+
+
+class Interrupted(array):  # type: ignore[type-arg]
+    """A column during whose first growth somebody presses Ctrl-C."""
+
+    presses = 1
+
+    def extend(self, values: Any) -> None:
+        super().extend(values)
+        if self.presses:
+            self.presses = 0
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", OrderTable.kinds)
+def test_a_read_that_is_interrupted_leaves_nothing_half_written(name: str) -> None:
+    table = OrderTable()
+    for number in range(3):
+        table.put(an_order(client_order_id=f"A{number}"))
+    table.copy()
+    column = table.columns[name]
+    table.columns[name] = Interrupted(column.typecode, column)
+    for number in range(2, 5):
+        table.put(an_order(client_order_id=f"A{number}", filled_raw=number))
+    with pytest.raises(KeyboardInterrupt):
+        table.copy()
+    table.put(an_order(client_order_id="A5", filled_raw=5))
+    table.put(an_order(client_order_id="A3", filled_raw=6))
+    columns = table.copy()
+    assert texts(columns["client_order_id"]) == [f"A{number}" for number in range(6)]
+    assert list(columns["filled_qty"]) == [0, 0, 2, 6, 4, 5]
+    assert {len(copied.codes if isinstance(copied, Text | Money) else copied) for copied in columns.values()} == {6}
+
+
+@pytest.mark.parametrize("name", FillTable.kinds)
+def test_nor_does_one_of_fills(name: str) -> None:
+    table = FillTable()
+    table.columns[name] = Interrupted(table.columns[name].typecode)
+    fills = [a_fill(OrderSide.BUY, 1, 100, execution_id=f"E{number}", time_ns=number) for number in range(1, 4)]
+    for fill in fills[:2]:
+        table.add(fill)
+    with pytest.raises(KeyboardInterrupt):
+        table.copy()
+    table.add(fills[2])
+    columns = table.copy()
+    assert list(columns["time"]) == [1, 2, 3]
+    assert texts(columns["execution_id"]) == ["E1", "E2", "E3"]
 
 
 def test_every_fill_has_a_row_however_many_they_are() -> None:

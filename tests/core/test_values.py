@@ -346,10 +346,10 @@ def test_a_risk_order_shows_its_trigger() -> None:
 
 
 def test_a_flat_position_is_falsy() -> None:
-    zero = Decimal(0)
-    flat = Position("X", zero, None, None, zero, zero, zero, zero, zero, zero, None, None, None, None)
+    flat = Position(SBIN)
     assert not flat
-    assert replaced(flat, quantity=Decimal(-1))
+    assert (flat.quantity, flat.avg_price, flat.last_price, flat.opened_at) == (0, None, None, None)
+    assert replaced(flat, quantity_raw=-1)
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**6), st.sampled_from([SBIN, COIN, GOLD]))

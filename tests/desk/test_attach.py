@@ -647,17 +647,18 @@ def test_who_reads_changes_nothing_that_an_interrupted_cell_could_leave_half_don
     writers = set()
     for table in (OrderTable, FillTable):
 
-        def write(self: Any, row: Any, write: Any = table._write) -> None:
+        def extend(self: Any, columns: Any, extend: Any = table.extend) -> None:
             writers.add(threading.current_thread().name)
-            write(self, row)
+            extend(self, columns)
 
-        monkeypatch.setattr(table, "_write", write)
+        monkeypatch.setattr(table, "extend", extend)
     with desk_and_attached(stream=quoted()) as (_, desk, attached):
         for number in range(1, 11):
             attached.market_buy(SBIN, 1).result(10).raise_if_failed()
             assert len(attached.orders()) == len(attached.fills()) == number
         with attached_to(desk) as late:
             assert len(late.orders()) == len(late.fills()) == 10
+    assert writers
     assert threading.current_thread().name not in writers
 
 
