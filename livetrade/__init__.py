@@ -11,8 +11,6 @@ success, message, order = await engine.market_buy("NSE:SBIN-EQ", 100, stop_loss_
 from typing import TYPE_CHECKING
 
 from livetrade.adapters.paper import PaperBroker
-from livetrade.adapters.recorded import RecordedFeed, read_ticks
-from livetrade.adapters.simulated import SimulatedFeed
 from livetrade.core.bars import Bar
 from livetrade.core.fees import DEFAULT_FEES, FlatFee, NoFees, PercentFee
 from livetrade.core.instruments import Instrument
@@ -47,6 +45,8 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.candles import history, quotes
     from livetrade.adapters.fyers.feed import FyersFeed
     from livetrade.adapters.fyers.instruments import instruments, load_instruments
+    from livetrade.adapters.recorded import RecordedFeed, read_ticks
+    from livetrade.adapters.simulated import SimulatedFeed
     from livetrade.calendars import TradingCalendar
     from livetrade.core.indian import IndianEquityFees
     from livetrade.core.margin import RateMargin
@@ -125,6 +125,8 @@ _LATER = {
     "FyersFeed": "livetrade.adapters.fyers.feed",
     "IndianEquityFees": "livetrade.core.indian",
     "RateMargin": "livetrade.core.margin",
+    "RecordedFeed": "livetrade.adapters.recorded",
+    "SimulatedFeed": "livetrade.adapters.simulated",
     "TradingCalendar": "livetrade.calendars",
     "attach": "livetrade.desk.client",
     "history": "livetrade.adapters.fyers.candles",
@@ -133,6 +135,7 @@ _LATER = {
     "open_journal": "livetrade.opened",
     "plot_sweep": "livetrade.plots",
     "quotes": "livetrade.adapters.fyers.candles",
+    "read_ticks": "livetrade.adapters.recorded",
     "start_desk": "livetrade.desk.starting",
     "ReplayResult": "livetrade.replays.result",
     "replay": "livetrade.replays.run",

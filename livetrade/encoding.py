@@ -18,7 +18,6 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-from zoneinfo import ZoneInfo
 
 from livetrade.core import events as ev
 from livetrade.core.instruments import Instrument
@@ -99,6 +98,8 @@ class Decoder:
             return ev.InstrumentAdded(ts, item)
         event: ev.Event = _fields_of(name).load(values, self.instruments)
         if isinstance(event, ev.AccountOpened):
+            from zoneinfo import ZoneInfo
+
             self.zone = ZoneInfo(event.timezone)
         return event
 

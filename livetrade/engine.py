@@ -38,7 +38,6 @@ from livetrade.errors import BrokerError, EngineClosedError
 from livetrade.handle import Handle
 from livetrade.inbox import Inbox
 from livetrade.journal import Journal
-from livetrade.levels import Level, levels_of
 from livetrade.lookup import ASKING, Unsettled, look_up
 from livetrade.nested import refuse_broken_patch
 from livetrade.options import (
@@ -78,11 +77,12 @@ from livetrade.surface import OrderHandle, OrderResult, Surface, taken_at
 from livetrade.ticklog import TickLog
 from livetrade.usercode import Callbacks, UserThread, guarded
 from livetrade.version import __version__
-from livetrade.why import Why, why_of
 
 if TYPE_CHECKING:
+    from livetrade.levels import Level
     from livetrade.lockstep import LockStep
     from livetrade.recorder import Recording
+    from livetrade.why import Why
 
 T = TypeVar("T")
 
@@ -560,10 +560,14 @@ class LiveTradingEngine(BrokerBooks, Surface):
             raise self._ended()
         return self._read(lambda account: preview_of(account, command, self.now_ns()))
 
-    def _why(self, order_id: str) -> Why | None:
+    def _why(self, order_id: str) -> "Why | None":
+        from livetrade.why import why_of
+
         return why_of(self._journal.past(), order_id)
 
-    def _levels(self, symbol: str) -> Sequence[Level]:
+    def _levels(self, symbol: str) -> "Sequence[Level]":
+        from livetrade.levels import levels_of
+
         return levels_of(self._journal.past(), symbol)
 
     def _read_ticks(self, symbol: str) -> tuple[dict[str, Any], View]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from livetrade.core.account import Account, Margin
 from livetrade.core.fees import DEFAULT_FEES, described, schedule_of
@@ -16,6 +16,9 @@ from livetrade.errors import JournalError, OrderError
 from livetrade.journal import Journal, MemoryJournal
 from livetrade.ports import Broker, Feed, Funded
 from livetrade.stream import LivePriceStream
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FILE_NAME = re.compile(r"[\w.-]{1,64}")
 
@@ -157,7 +160,7 @@ def journal_for(broker: Broker, journal: object, name: str) -> Journal:
     return journal
 
 
-def default_journal(name: str) -> Path:
+def default_journal(name: str) -> "Path":
     """Where the journal of an engine of this name is kept, unless somebody says otherwise."""
     from platformdirs import user_data_path
 

@@ -9,11 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
-from livetrade import files, frames, portfolio, stats
-from livetrade.audit import audit_of, frame_of
+from livetrade import frames, portfolio
 from livetrade.columns import Columns, Exact, Freq, View
 from livetrade.context import MANUAL, StrategyInfo, current_strategy
 from livetrade.core import html
@@ -24,15 +22,17 @@ from livetrade.core.numbers import at, money
 from livetrade.core.records import for_users, record
 from livetrade.core.values import Fill, Order, Position
 from livetrade.errors import OrderError
-from livetrade.explain import EXPLAINED_BY, explained
-from livetrade.levels import Level
 from livetrade.summary import Summary, shown, state_of, summary_of
 from livetrade.terms import Filters, spelled_out
-from livetrade.why import Why
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from livetrade.levels import Level
+    from livetrade.why import Why
 
 T = TypeVar("T")
 When = datetime | str | None
@@ -239,6 +239,8 @@ class Reads(ABC):
         the mark. What was not known at a fill is nothing there and stands in price_move: the spread where there was
         only a last price or one side, both at a settlement and for fills from before livetrade kept them.
         """
+        from livetrade.explain import EXPLAINED_BY, explained
+
         if by not in EXPLAINED_BY:
             raise OrderError(f"explain: by must be one of {', '.join(map(repr, EXPLAINED_BY))}, not {by!r}")
         fills, totals, view = self._read(
@@ -251,6 +253,8 @@ class Reads(ABC):
     def stats(self) -> "pd.Series[Any]":
         """Statistics of all that happened, from the account's beginning until now: P&L, drawdown, Sharpe and Sortino
         ratios, round trips, costs. What each is, and how transfers are kept out of it: `livetrade.stats.of`."""
+        from livetrade import stats
+
         past = self._read(_past)
         return stats.of(
             past.curve(),
@@ -264,6 +268,8 @@ class Reads(ABC):
     def returns(self) -> "pd.Series[float]":
         """Net returns by day from the account's beginning until now, with a naive index: what quantstats and pyfolio
         take. What counts as a day, and returns by any other frequency: `livetrade.stats.returns`."""
+        from livetrade import stats
+
         return stats.returns(self._read(_past).curve())
 
     def plot(self, symbol: str | None = None, *, title: str | None = None) -> "Figure":
@@ -273,7 +279,7 @@ class Reads(ABC):
         The prices are the latest ticks (see `ticks`); the exits are read from the events, from the first on. Raises
         `ImportError` where matplotlib is missing, `OrderError` for a malformed symbol.
         """
-        from livetrade import plots
+        from livetrade import plots, stats
 
         heading = title or self._title(self._glance(summary_of))
         if symbol is None:
@@ -293,15 +299,17 @@ class Reads(ABC):
         return plots.price(self.ticks(item.symbol), fills, exits, title or f"{item.symbol} · {heading}")
 
     @abstractmethod
-    def _levels(self, symbol: str) -> Sequence[Level]:
+    def _levels(self, symbol: str) -> "Sequence[Level]":
         """Asks whoever has the events."""
 
-    def export(self, path: str | Path, since: When = None) -> list[Path]:
+    def export(self, path: "str | Path", since: When = None) -> "list[Path]":
         """Writes positions, orders, fills, risk orders, equity and round trips; gives back what was written.
 
         `.xlsx`: one file, a sheet for each, its times without a zone (the header names it). `.parquet` and `.csv`: a
         file for each, its name added to `path`'s. Raises `OrderError` for another suffix.
         """
+        from livetrade import files
+
         tables = {
             "positions": self.positions(closed=True),
             "orders": self.orders(since=since),
@@ -314,7 +322,7 @@ class Reads(ABC):
 
     # ── questions about it ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def why(self, order: Order | str) -> Why:
+    def why(self, order: Order | str) -> "Why":
         """Why an order (or its client_order_id) came to be, and what became of it: one sentence, and the chain of
         events from the command or the exit that fired through the limits' figures, the request and the replies to the
         fills.
@@ -329,13 +337,15 @@ class Reads(ABC):
         return told
 
     @abstractmethod
-    def _why(self, order_id: str) -> Why | None:
+    def _why(self, order_id: str) -> "Why | None":
         """Asks whoever has the events; None where they know no such order."""
 
     def audit(self) -> "pd.DataFrame":
         """Reckons cash, positions and P&L once more, from the fills and the cash movements alone and by other means
         than the ledger, and compares: a row for each figure that differs (symbol, strategy, product, figure, kept,
         reckoned, difference, exact), none when all is well. Its text and `attrs["verdict"]` say so."""
+        from livetrade.audit import audit_of, frame_of
+
         found, view = self._read(lambda account: (audit_of(account), view_of(account)))
         return frame_of(found, view.seq, at(view.as_of, view.zone).isoformat())
 

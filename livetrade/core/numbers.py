@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from operator import index
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
 
 from livetrade.errors import OrderError, PriceError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Number = int | str | Decimal | float
 """What a user may write for money, a price or a quantity; a float is taken by its text."""
@@ -119,7 +122,9 @@ def money_raw(value: Number, what: str) -> int:
     return int(EXACT.to_integral_value(EXACT.scaleb(number(value, what), MONEY_SCALE)))
 
 
-def zone_named(timezone: str) -> ZoneInfo:
+def zone_named(timezone: str) -> "ZoneInfo":
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):

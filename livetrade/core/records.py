@@ -60,13 +60,13 @@ def record(kind: type[T]) -> type[T]:
     names = tuple(body["__annotations__"])
     defaults = {name: body.pop(name) for name in names if name in body}
     arguments = ", ".join(f"{name}=_defaults[{name!r}]" if name in defaults else name for name in names)
-    open_kind = _open_kind(names)
+    scope: dict[str, Any] = {"_put": _put, "_defaults": defaults}
     if len(names) < MANY:
         lines = "".join(f"\n    _put(self, {name!r}, {name})" for name in names)
     else:
+        scope["_open"] = _open_kind(names)
         stored = "".join(f"\n    self.{name} = {name}" for name in names)
         lines = f"\n    _put(self, '__class__', _open){stored}\n    self.__class__ = _closed"
-    scope = {"_put": _put, "_defaults": defaults, "_open": open_kind}
     exec(f"def __init__(self, {arguments}):{lines}", scope, body)
     for name in ("__dict__", "__weakref__"):
         body.pop(name, None)

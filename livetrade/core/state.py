@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from livetrade.core import events as ev
 from livetrade.core.exits import NEVER_HIGH, Alerts
@@ -236,6 +235,8 @@ class State:
         _FOLD[type(event)](self, event)
 
     def _opened(self, event: ev.AccountOpened) -> None:
+        from zoneinfo import ZoneInfo
+
         self.opened = event
         self.currency, self.timezone = event.currency, event.timezone
         self.zone = ZoneInfo(event.timezone)
