@@ -37,10 +37,13 @@ class Texts(dict[str, int]):
         self.ends = array("q", [0])
 
     def __missing__(self, text: str) -> int:
+        number = len(self)
+        if len(self.distinct) > number:  # of a text that was interrupted, as in `Table.extend`
+            del self.distinct[number:], self.ends[number + 1 :], self.data[self.ends[number] :]
         self.distinct.append(text)
         self.data += text.encode(errors="replace")
         self.ends.append(len(self.data))
-        number = self[text] = len(self)
+        self[text] = number
         return number
 
 
@@ -54,9 +57,12 @@ class Amounts(dict[int | None, int]):
         self.floats = array("d")
 
     def __missing__(self, raw: int | None) -> int:
+        number = len(self)
+        if len(self.distinct) > number:
+            del self.distinct[number:], self.floats[number:]
         self.distinct.append(raw)
         self.floats.append(nan if raw is None else raw / MONEY_ONE)
-        number = self[raw] = len(self)
+        self[raw] = number
         return number
 
 

@@ -188,11 +188,20 @@ class Driver:
                 return
             if not self._is_alone(subscription):
                 continue
+            self.turns.run()
+            self._look_ahead()
+            if not self._is_alone(subscription):
+                continue
             self._asked, due_ns = False, self._due_ns
             for code, ts, bid, ask, last, mid, made in self._rest:
                 market = markets[code]
                 if market is None or ts >= due_ns or (market.alerts.active and market.alerts.crossed(bid, ask, last)):
-                    self._take_row()
+                    self._take_in_full()
+                    self.turns.turn()  # callbacks; the strategy's tick comes next, and then what they have asked for
+                    if not self._is_alone(subscription):
+                        break
+                    self.turns.run()
+                    self._look_ahead()
                     if not self._is_alone(subscription):
                         break
                     due_ns = self._due_ns
@@ -251,7 +260,13 @@ class Driver:
                 job()
 
     def _take_row(self) -> None:
-        """The row that comes now, in full."""
+        """The row that comes now, in full, and all that follows from it."""
+        self._take_in_full()
+        self.turns.run()
+        self._look_ahead()
+
+    def _take_in_full(self) -> None:
+        """The row that comes now, as a live engine takes a tick."""
         rows = self._part
         row = rows.count - length_hint(self._left) - 1
         reason = rows.refused.get(row)
@@ -263,8 +278,6 @@ class Driver:
         code = rows.code(row)
         if self._markets[code] is None:
             self._markets[code] = self.account.markets.get(tick.symbol)
-        self.turns.run()
-        self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Until when nothing is due."""

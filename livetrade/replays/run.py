@@ -357,9 +357,6 @@ def _seldom_collected() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
-            gc.freeze()
-            gc.unfreeze()  # all that stays is old now, without a look at each
         gc.set_threshold(*before)
 
 

@@ -141,13 +141,22 @@ class Turns:
         while now or arrivals:
             while now:
                 now.popleft()()
-            batch = list(arrivals)
-            arrivals.clear()
-            answered = [job for arrival in batch if isinstance(arrival, ReplayHandle) for job in arrival.settled()]
-            others = [arrival for arrival in batch if not isinstance(arrival, ReplayHandle)]
-            if others:
-                now.extend(sorted(others, key=_is_no_call))
-            now.extend(answered)
+            self._take_arrivals()
+
+    def turn(self) -> None:
+        """One turn: of what has arrived by now."""
+        self._take_arrivals()
+        while self.now:
+            self.now.popleft()()
+
+    def _take_arrivals(self) -> None:
+        now, batch = self.now, list(self.arrivals)
+        self.arrivals.clear()
+        answered = [job for arrival in batch if isinstance(arrival, ReplayHandle) for job in arrival.settled()]
+        others = [arrival for arrival in batch if not isinstance(arrival, ReplayHandle)]
+        if others:
+            now.extend(sorted(others, key=_is_no_call))
+        now.extend(answered)
 
     def clear(self) -> None:
         self.now.clear()

@@ -1,6 +1,7 @@
 """Ticks that a replay takes by themselves leave what `Account.handle` would have left, row by row."""
 
 from functools import wraps
+from random import Random
 from typing import Any
 
 import pandas as pd
@@ -48,6 +49,52 @@ def looking(strategy: Strategy, seen: list[Any]) -> Strategy:
             seen.append((repr(tick), str(tick.mid), str(tick.price), tick.volume, figures, str(marks)))
 
     return looks
+
+
+def restless(seed: int, read: str) -> Strategy:  # noqa: C901
+    """Trades in callbacks too, does not wait for all it asks, and reads its ticks in several goes."""
+
+    async def restless_trader(engine: Any) -> None:
+        dice = Random(seed)
+        reader = engine.stream.ticks(dice.choice([None, read]))
+
+        def order(symbol: str) -> Any:
+            exits = dice.choice([{}, {"stop_loss_pct": "0.01"}, {"take_profit_pct": "0.01"}])
+            return dice.choice([engine.market_buy, engine.market_sell])(symbol, dice.randint(1, 9), **exits)
+
+        @engine.on_fill
+        def trades_on(fill: lt.Fill) -> None:
+            if dice.random() < 0.4:
+                order(fill.symbol)
+
+        over = False
+        while not over:
+            over = True
+            async for tick in reader:
+                what = dice.randrange(8)
+                if what == 0:
+                    await order(tick.symbol)
+                elif what == 1:
+                    order(tick.symbol)
+                elif what == 2:
+                    await engine.sleep(dice.choice([0, 0.5, 3]))
+                elif what == 3:
+                    over = False
+                    break
+
+    return restless_trader
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, seed=st.integers(0, 1 << 30), latency=st.sampled_from([0, 0.3]))
+def test_whoever_is_alone_gets_what_he_would_get_in_company(rows: list[Any], seed: int, latency: float) -> None:
+    frame = ticks_of(rows, 0b111)
+    terms: dict[str, Any] = {"broker": lt.PaperBroker(latency=latency), "limits": lt.Limits(allow_short=True)}
+    alone, *others = (
+        replayed(how(restless(seed, rows[0][0])), frame=frame, **terms) for how in (lambda same: same, heard, in_full)
+    )
+    for other in others:
+        assert_same(alone, other)
 
 
 @settings(max_examples=200, deadline=None)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from livetrade.adapters.fyers import rows
 from livetrade.adapters.fyers.calls import OrderApi
+from livetrade.adapters.fyers.rest import Use
 from livetrade.adapters.fyers.rows import OddRowError, OrderRow, TradeRow
 from livetrade.core.kinds import Product
 from livetrade.errors import BrokerError
@@ -47,12 +48,12 @@ class Books:
 
     async def _read(self, path: str) -> dict[str, Any]:
         pace = await self._api.pace()
-        while wait := pace.enter():  # noqa: ASYNC110  a clock sets no event
+        while wait := pace.enter(Use.LOOK):  # noqa: ASYNC110  a clock sets no event
             await asyncio.sleep(wait)
         try:
             return await self._api.read(path)
         finally:
-            pace.leave()
+            pace.leave(Use.LOOK)
 
     def _each(self, told: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
         found: list[T] = []

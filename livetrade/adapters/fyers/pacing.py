@@ -8,7 +8,7 @@ waits is never dropped; what reduces a position goes first, and one order's requ
 from collections.abc import Callable
 from typing import NamedTuple
 
-from livetrade.adapters.fyers.rest import Pace
+from livetrade.adapters.fyers.rest import Pace, Use
 from livetrade.core import events as ev
 
 PER_SECOND = ((10, 1.0),)
@@ -94,14 +94,14 @@ class Queue:
     def leave(self, job: Job, user: Pace) -> None:
         """Its call has ended."""
         self._paces[job.segment].leave()
-        user.leave()
+        user.leave(Use.ORDER)
 
     def _let_in(self, segment: str, user: Pace) -> float:
         pace = self._paces.setdefault(segment, Pace(PER_SECOND, self._clock))
         wait = pace.enter()
         if wait:
             return wait
-        wait = user.enter(for_order=True)
+        wait = user.enter(Use.ORDER)
         if wait:
             pace.withdraw()
         return wait

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,14 +47,27 @@ class RestError(FeedError):
         self.code = code
 
 
+class Use(IntEnum):
+    """What a call is for."""
+
+    ORDER = 0
+    """Placing, modifying, canceling."""
+    LOOK = 1
+    """A look at the books, which tells what became of orders."""
+    OTHER = 2
+    """History, quotes, a login."""
+
+
+PARTS = {Use.ORDER: 1.0, Use.LOOK: 0.4, Use.OTHER: 0.2}
+"""Of each limit, how much a use may take while somebody sends orders: an exit that fires waits neither for looks at the
+books nor for a history that is downloaded, and nor does a look that tells what became of an order."""
+
+
 class Pace:
     """Holds `limits` (so many calls in so many seconds, in any window) over all threads that share it.
 
     A call counts from its start until a full window after its *end*, for the server counted it somewhere in between:
     so the limit holds by the server's clock too, however long a call is under way.
-
-    While somebody sends orders, all other calls together (looks at the books, history) get half of each limit: an exit
-    that fires does not wait for them.
     """
 
     def __init__(
@@ -65,9 +79,10 @@ class Pace:
         self.sleep = sleep
         self._limits = limits
         self._clock = clock
-        self._under_way = 0
+        most = max(count for count, _ in limits)
+        self._all = _Calls(most)
+        self._by_use = {use: _Calls(most) for use in Use}
         self._senders: set[object] = set()
-        self._ended: deque[float] = deque(maxlen=max(count for count, _ in limits))
         self._lock = threading.Lock()
 
     @contextmanager
@@ -87,33 +102,46 @@ class Pace:
     def release(self, sender: object) -> None:
         self._senders.discard(sender)
 
-    def leave(self) -> None:
-        """A call that was let in has ended."""
-        with self._lock:
-            self._under_way -= 1
-            self._ended.append(self._clock())
-
-    def withdraw(self) -> None:
-        """A call that was let in is not made after all."""
-        with self._lock:
-            self._under_way -= 1
-
-    def enter(self, *, for_order: bool = False) -> float:
+    def enter(self, use: Use = Use.OTHER) -> float:
         """Lets one more call in, and gives 0.0; or the seconds until it is worth asking again. `leave` ends it."""
-        share = 1 if for_order or not self._senders else 2
         with self._lock:
-            now = self._clock()
-            wait = max(self._wait(count // share, seconds, now) for count, seconds in self._limits)
+            now, mine = self._clock(), self._by_use[use]
+            wait = max(self._all.wait(count, seconds, now) for count, seconds in self._limits)
+            if self._senders:
+                part = PARTS[use]
+                wait = max(wait, *(mine.wait(int(count * part), seconds, now) for count, seconds in self._limits))
             if wait <= 0:
-                self._under_way += 1
+                self._all.under_way += 1
+                mine.under_way += 1
                 return 0.0
             return wait
 
-    def _wait(self, count: int, seconds: float, now: float) -> float:
-        back = count - self._under_way
+    def leave(self, use: Use = Use.OTHER) -> None:
+        """A call that was let in has ended."""
+        with self._lock:
+            now = self._clock()
+            for calls in (self._all, self._by_use[use]):
+                calls.under_way -= 1
+                calls.ended.append(now)
+
+    def withdraw(self, use: Use = Use.OTHER) -> None:
+        """A call that was let in is not made after all."""
+        with self._lock:
+            for calls in (self._all, self._by_use[use]):
+                calls.under_way -= 1
+
+
+class _Calls:
+    def __init__(self, most: int) -> None:
+        self.under_way = 0
+        self.ended: deque[float] = deque(maxlen=most)
+
+    def wait(self, count: int, seconds: float, now: float) -> float:
+        """How long until one more makes no more than so many in so many seconds."""
+        back = count - self.under_way
         if back <= 0:
             return seconds
-        return self._ended[-back] + seconds - now if len(self._ended) >= back else 0.0
+        return self.ended[-back] + seconds - now if len(self.ended) >= back else 0.0
 
 
 @cache

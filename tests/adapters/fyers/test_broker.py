@@ -352,7 +352,7 @@ def test_other_calls_of_the_user_leave_room_for_orders(server: FyersServer, jour
         taken = 0
         while not pace.enter():
             taken += 1
-        assert taken <= 5
+        assert taken <= 2
         assert engine.market_buy(SBIN, 5).result(10).success
         for _ in range(taken):
             pace.leave()

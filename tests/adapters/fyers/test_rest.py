@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from livetrade.adapters.fyers import rest as module
 from livetrade.adapters.fyers.credentials import AccessToken, Secret
-from livetrade.adapters.fyers.rest import API_URL, DATA_URL, LIMITS, STATIC_URL, FyersRest, Pace, RestError, shared_pace
+from livetrade.adapters.fyers.rest import (
+    API_URL,
+    DATA_URL,
+    LIMITS,
+    STATIC_URL,
+    FyersRest,
+    Pace,
+    RestError,
+    Use,
+    shared_pace,
+)
 from livetrade.errors import FeedError, OrderError
 from tests.adapters.fyers.rest_server import APP_ID, DROP, HANG, TOKEN, Reply, RestServer, error, jwt, serving
 
@@ -212,30 +222,53 @@ def test_clients_of_one_user_share_their_pace(server: RestServer) -> None:
     with FyersRest(AccessToken(TOKEN), api_url=server.api_url, data_url=server.data_url) as rest:
         rest.api("GET", "profile")
     host = server.url.removeprefix("http://")
-    assert len(shared_pace(host, APP_ID)._ended) == 1
+    assert len(shared_pace(host, APP_ID)._all.ended) == 1
 
 
-def test_while_somebody_sends_orders_all_else_gets_half_of_each_limit(clock: Clock) -> None:
-    """A history that is downloaded meanwhile, or a long look at the books, lets an exit leave at once."""
+def let_in(pace: Pace, clock: Clock, use: Use, seconds: float) -> int:
+    """How many calls of a use, one after the other, so many seconds let in."""
+    count, until = 0, clock.now + seconds
+    while clock.now < until:
+        wait = pace.enter(use)
+        if clock.now + wait >= until:
+            break
+        clock.now += wait
+        if not wait:
+            count += 1
+            pace.leave(use)
+            clock.now += 0.01
+    return count
+
+
+def test_while_somebody_sends_orders_all_else_gets_its_part_alone(clock: Clock) -> None:
     pace, sender = clock.pace(), object()
     pace.reserve(sender)
-    began = clock.now
-    for _ in range(300):
-        with pace.call():
-            clock.now += 0.01
-        clock.now += 0.02
-    assert clock.now - began > 2 * 60  # a hundred a minute
-    clock.now += 60 - 1
-    for _ in range(100):
-        with pace.call():
-            pass
-    assert [pace.enter(for_order=True) for _ in range(6)] == [0.0] * 5 + [1.0]
+    assert let_in(pace, clock, Use.OTHER, 59) == 40
+    assert let_in(pace, clock, Use.LOOK, 0.9) == 4  # a history does not make looks at the books wait
+    assert pace.enter(Use.LOOK) > 0
+    assert [pace.enter(Use.ORDER) for _ in range(7)] == [0.0] * 6 + [1.0]
+    for _ in range(6):
+        pace.leave(Use.ORDER)
+    clock.now += 60
+    assert let_in(pace, clock, Use.LOOK, 59) == 80
     pace.release(sender)
-    assert pace.enter() == 1.0
-    for _ in range(5):
-        pace.leave()
-    clock.now += 1
-    assert [pace.enter() for _ in range(11)] == [0.0] * 10 + [1.0]
+    clock.now += 60
+    assert let_in(pace, clock, Use.OTHER, 59) == 200
+
+
+def test_who_sends_many_orders_is_told_what_became_of_them(clock: Clock) -> None:
+    pace = clock.pace()
+    pace.reserve(None)
+    looks, until = [], clock.now + 300
+    while clock.now < until:
+        if not pace.enter(Use.ORDER):  # two a second
+            pace.leave(Use.ORDER)
+        if not pace.enter(Use.LOOK):
+            looks.append(clock.now)
+            pace.leave(Use.LOOK)
+        clock.now += 0.5
+    assert len(looks) > 200
+    assert max(later - first for first, later in itertools.pairwise(looks)) < 40
 
 
 def test_retry_after_is_honored(server: RestServer, rest: FyersRest, clock: Clock) -> None:
