@@ -235,6 +235,8 @@ class Driver:
                 if is_read[code]:
                     yield quote
                     if self._asked:
+                        if not self._is_alone(subscription):
+                            break
                         self.turns.run()
                         self._look_ahead()
                         if not self._is_alone(subscription):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livetrade as lt
-from tests.replays.kit import ROWS, Run, Strategy, assert_same, at_random, replayed, ticks_of
+from tests.replays.kit import ROWS, Run, Strategy, assert_same, at_random, replayed, restless, ticks_of
 from tests.support import FREE, INFY, SBIN, events_of, quietly_close, recording, soon
 
 
@@ -261,7 +261,7 @@ def test_halting_money_and_ids() -> None:
 # ── at random ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     rows=ROWS,
     columns=st.sampled_from([0b11, 0b111, 0b100, 0b11111, 0b1, 0b1111]),
@@ -270,13 +270,21 @@ def test_halting_money_and_ids() -> None:
     size=st.sampled_from(["unlimited", "quoted"]),
     short=st.booleans(),
     several=st.sampled_from([1, 1, 2, 3]),
+    trader=st.sampled_from([at_random, restless]),
 )
 def test_at_random(
-    rows: list[Any], columns: int, seed: int, latency: float, size: str, short: bool, several: int
+    rows: list[Any],
+    columns: int,
+    seed: int,
+    latency: float,
+    size: str,
+    short: bool,
+    several: int,
+    trader: Callable[[int, str, str], Strategy],
 ) -> None:
     frame = ticks_of(rows, columns)
     check(
-        *(at_random(seed + number, rows[0][0], f"trader{number}") for number in range(several)),
+        *(trader(seed + number, rows[0][0], f"trader{number}") for number in range(several)),
         frame=frame,
         make=lambda: {
             "broker": lt.PaperBroker(slippage="0.01", latency=latency, size=size),

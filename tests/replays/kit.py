@@ -116,3 +116,38 @@ def at_random(seed: int, read: str, name: str = "random_trader") -> Strategy:  #
 
     random_trader.__name__ = name
     return random_trader
+
+
+def restless(seed: int, read: str, name: str = "restless_trader") -> Strategy:  # noqa: C901
+    """Trades in callbacks too, does not wait for all it asks, and reads its ticks in several goes."""
+
+    async def restless_trader(engine: Any) -> None:
+        dice = random.Random(seed)
+        reader = engine.stream.ticks(dice.choice([None, read]))
+
+        def order(symbol: str) -> Any:
+            exits = dice.choice([{}, {"stop_loss_pct": "0.01"}, {"take_profit_pct": "0.01"}])
+            return dice.choice([engine.market_buy, engine.market_sell])(symbol, dice.randint(1, 9), **exits)
+
+        @engine.on_fill
+        def trades_on(fill: lt.Fill) -> None:
+            if fill.strategy == name and dice.random() < 0.4:
+                order(fill.symbol)
+
+        over = False
+        while not over:
+            over = True
+            async for tick in reader:
+                what = dice.randrange(8)
+                if what == 0:
+                    await order(tick.symbol)
+                elif what == 1:
+                    order(tick.symbol)
+                elif what == 2:
+                    await engine.sleep(dice.choice([0, 0.5, 3]))
+                elif what == 3:
+                    over = False
+                    break
+
+    restless_trader.__name__ = name
+    return restless_trader

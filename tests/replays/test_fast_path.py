@@ -1,7 +1,6 @@
 """Ticks that a replay takes by themselves leave what `Account.handle` would have left, row by row."""
 
 from functools import wraps
-from random import Random
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import livetrade as lt
-from tests.replays.kit import ROWS, Strategy, assert_same, at_random, replayed, ticks_of
+from tests.replays.kit import ROWS, Strategy, assert_same, at_random, replayed, restless, ticks_of
 from tests.support import SBIN, recording
 
 
@@ -49,40 +48,6 @@ def looking(strategy: Strategy, seen: list[Any]) -> Strategy:
             seen.append((repr(tick), str(tick.mid), str(tick.price), tick.volume, figures, str(marks)))
 
     return looks
-
-
-def restless(seed: int, read: str) -> Strategy:  # noqa: C901
-    """Trades in callbacks too, does not wait for all it asks, and reads its ticks in several goes."""
-
-    async def restless_trader(engine: Any) -> None:
-        dice = Random(seed)
-        reader = engine.stream.ticks(dice.choice([None, read]))
-
-        def order(symbol: str) -> Any:
-            exits = dice.choice([{}, {"stop_loss_pct": "0.01"}, {"take_profit_pct": "0.01"}])
-            return dice.choice([engine.market_buy, engine.market_sell])(symbol, dice.randint(1, 9), **exits)
-
-        @engine.on_fill
-        def trades_on(fill: lt.Fill) -> None:
-            if dice.random() < 0.4:
-                order(fill.symbol)
-
-        over = False
-        while not over:
-            over = True
-            async for tick in reader:
-                what = dice.randrange(8)
-                if what == 0:
-                    await order(tick.symbol)
-                elif what == 1:
-                    order(tick.symbol)
-                elif what == 2:
-                    await engine.sleep(dice.choice([0, 0.5, 3]))
-                elif what == 3:
-                    over = False
-                    break
-
-    return restless_trader
 
 
 @settings(max_examples=150, deadline=None)
