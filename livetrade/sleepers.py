@@ -29,7 +29,7 @@ class Sleepers:
         """Returns at the first tick whose time is `due_ns` or later. Raises `RecordingEnded` where none comes."""
         sleeper = _Sleeper()
         with self._lock:
-            is_due = due_ns < self._now_ns  # by a tick that came since; sleep(0) waits for the next, as in a replay
+            is_due = due_ns <= self._now_ns
             if not is_due:
                 if self._ended:
                     raise RecordingEnded("the recording has ended")

@@ -144,7 +144,7 @@ def restless(seed: int, read: str, name: str = "restless_trader") -> Strategy:  
                 elif what == 1:
                     order(tick.symbol)
                 elif what == 2:
-                    await engine.sleep(dice.choice([0, 0.5, 3]))
+                    await engine.sleep(dice.choice([0.1, 0.5, 3]))
                 elif what == 3:
                     over = False
                     break

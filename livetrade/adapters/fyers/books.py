@@ -19,11 +19,12 @@ AVAILABLE = 10
 
 class Books:
     """odd: hears of rows that make no sense; they are left out. left_out: how many there were of the orders that were
-    read last. Every call raises `BrokerError`."""
+    read last. use: what its calls count as. Every call raises `BrokerError`."""
 
-    def __init__(self, api: OrderApi, odd: Callable[[str], None]) -> None:
+    def __init__(self, api: OrderApi, odd: Callable[[str], None], use: Use = Use.LOOK) -> None:
         self._api = api
         self._odd = odd
+        self._use = use
         self.left_out = 0
 
     async def orders(self) -> list[OrderRow]:
@@ -48,12 +49,12 @@ class Books:
 
     async def _read(self, path: str) -> dict[str, Any]:
         pace = await self._api.pace()
-        while wait := pace.enter(Use.LOOK):  # noqa: ASYNC110  a clock sets no event
+        while wait := pace.enter(self._use):  # noqa: ASYNC110  a clock sets no event
             await asyncio.sleep(wait)
         try:
             return await self._api.read(path)
         finally:
-            pace.leave(Use.LOOK)
+            pace.leave(self._use)
 
     def _each(self, told: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
         found: list[T] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from livetrade.adapters.fyers.calls import OrderApi
     from livetrade.adapters.fyers.lookups import Pauses
     from livetrade.adapters.fyers.patience import Timing
+    from livetrade.adapters.fyers.rest import Use
     from livetrade.adapters.fyers.rows import OrderRow, TradeRow
     from livetrade.adapters.fyers.session import Session
     from livetrade.calendars import TradingCalendar
@@ -126,7 +127,9 @@ class FyersBroker:
 
     async def statement(self, orders: Sequence[Order]) -> Statement:
         """What became of these orders, by the books of today; the books themselves, and what the account holds."""
-        books = self._books()
+        from livetrade.adapters.fyers.rest import Use
+
+        books = self._books(Use.ORDER)
         trades = await books.trades()
         found = await books.orders()
         held = await books.positions()
@@ -145,13 +148,14 @@ class FyersBroker:
     async def run(self, requests: Requests, report: Callable[[ev.News], None]) -> None:
         """Sends and reports until it is cancelled."""
         from livetrade.adapters.fyers.grid import Grid
+        from livetrade.adapters.fyers.rest import Use
         from livetrade.adapters.fyers.session import Session
         from livetrade.adapters.fyers.tracking import Tracker
 
         if self._running:
             raise BrokerError("this broker already serves another engine; make a broker for each")
         self._running = True
-        books, grid = self._books(), Grid(self._static_url)
+        books, grid = self._books(Use.LOOK), Grid(self._static_url)
         assert self._api is not None
         _log.warning("REAL money: orders go to Fyers (%s)", self._api_url)
         try:
@@ -177,13 +181,13 @@ class FyersBroker:
             await self._api.close()
             self._tracker = Tracker()  # another engine may be of another account
 
-    def _books(self) -> "Books":
+    def _books(self, use: "Use") -> "Books":
         from livetrade.adapters.fyers.books import Books
         from livetrade.adapters.fyers.calls import OrderApi
 
         if self._api is None:
             self._api = OrderApi(self._api_url, self._given, self._timeout)
-        return Books(self._api, self._notice)
+        return Books(self._api, self._notice, use)
 
     def _notice(self, odd: str) -> None:
         if odd not in self._odd:

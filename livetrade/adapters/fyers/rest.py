@@ -51,14 +51,14 @@ class Use(IntEnum):
     """What a call is for."""
 
     ORDER = 0
-    """Placing, modifying, canceling."""
+    """Placing, modifying, canceling; and the books where somebody waits for them."""
     LOOK = 1
     """A look at the books, which tells what became of orders."""
     OTHER = 2
     """History, quotes, a login."""
 
 
-PARTS = {Use.ORDER: 1.0, Use.LOOK: 0.4, Use.OTHER: 0.2}
+PARTS = {Use.ORDER: 1.0, Use.LOOK: 0.6, Use.OTHER: 0.2}
 """Of each limit, how much a use may take while somebody sends orders: an exit that fires waits neither for looks at the
 books nor for a history that is downloaded, and nor does a look that tells what became of an order."""
 
