@@ -133,6 +133,21 @@ class Table:
             for row, value in zip(rows, values, strict=True):
                 column[row] = value
 
+    def _shared(self, items: Sequence[Order] | Sequence[Fill]) -> dict[str, list[int]]:
+        """The columns that orders and fills both have, and that stay as they are."""
+        ids, symbols, strategies, tags = (self.texts[name] for name in ("client_order_id", "symbol", "strategy", "tag"))
+        return {
+            "client_order_id": [ids[item.client_order_id] for item in items],
+            "symbol": [symbols[item.instrument.symbol] for item in items],
+            "price_scale": [item.instrument.scale for item in items],
+            "quantity_scale": [item.instrument.quantity_scale for item in items],
+            "side": [_SIDE[item.side] for item in items],
+            "product": [_PRODUCT[item.product] for item in items],
+            "source": [_SOURCE[item.source] for item in items],
+            "strategy": [strategies[item.strategy] for item in items],
+            "tag": [tags[item.tag] for item in items],
+        }
+
     def copy(self) -> dict[str, Column]:
         """The columns as they stand; nobody changes these."""
         return {name: self._copied(name, column) for name, column in self.columns.items()}
@@ -218,19 +233,10 @@ class OrderTable(Table):
 
     def _lasting(self, orders: Sequence[Order]) -> dict[str, list[int]]:
         """What stays as it is in all states of an order."""
-        ids, symbols, strategies, tags = (self.texts[name] for name in ("client_order_id", "symbol", "strategy", "tag"))
         return {
-            "client_order_id": [ids[order.client_order_id] for order in orders],
-            "symbol": [symbols[order.instrument.symbol] for order in orders],
-            "price_scale": [order.instrument.scale for order in orders],
-            "quantity_scale": [order.instrument.quantity_scale for order in orders],
-            "side": [_SIDE[order.side] for order in orders],
+            **self._shared(orders),
             "order_type": [_TYPE[order.order_type] for order in orders],
-            "product": [_PRODUCT[order.product] for order in orders],
             "time_in_force": [_TIF[order.time_in_force] for order in orders],
-            "source": [_SOURCE[order.source] for order in orders],
-            "strategy": [strategies[order.strategy] for order in orders],
-            "tag": [tags[order.tag] for order in orders],
             "created_at": [order.created_ns for order in orders],
         }
 
@@ -296,25 +302,17 @@ class FillTable(Table):
         fills = self.fills[self.length :]
         if not fills:
             return
-        symbols, strategies, tags, order_ids, execution_ids = self.texts.values()
+        execution_ids = self.texts["execution_id"]
         fees, realized = self.amounts.values()
         self.extend(
             {
+                **self._shared(fills),
                 "time": [fill.time_ns for fill in fills],
-                "symbol": [symbols[fill.instrument.symbol] for fill in fills],
-                "price_scale": [fill.instrument.scale for fill in fills],
-                "quantity_scale": [fill.instrument.quantity_scale for fill in fills],
-                "side": [_SIDE[fill.side] for fill in fills],
-                "product": [_PRODUCT[fill.product] for fill in fills],
                 "quantity": [fill.quantity_raw for fill in fills],
                 "price": [fill.price_raw for fill in fills],
                 "price_source": [_PRICE_SOURCE[fill.price_source] for fill in fills],
                 "fees": [fees[fill.fees_raw] for fill in fills],
                 "realized_pnl": [realized[fill.realized_raw] for fill in fills],
-                "source": [_SOURCE[fill.source] for fill in fills],
-                "strategy": [strategies[fill.strategy] for fill in fills],
-                "tag": [tags[fill.tag] for fill in fills],
-                "client_order_id": [order_ids[fill.client_order_id] for fill in fills],
                 "execution_id": [execution_ids[fill.execution_id] for fill in fills],
             }
         )

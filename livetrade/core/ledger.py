@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import InstrumentKind, OrderSide, Product
 from livetrade.core.numbers import SHARE_QUANTUM, divide, money
-from livetrade.core.values import Fill
+from livetrade.core.values import Fill, value_at
 from livetrade.errors import LedgerError
 
 BookKey = tuple[str, str, Product]
@@ -89,11 +89,8 @@ class Book:
         return -side.sign * self.instrument.value_raw(price_raw, closing) - released
 
     def market_value_raw(self, mark_raw: int) -> int:
-        """What it adds to the portfolio at a mark (twice the price): its value, or its gain where it was not paid for.
-        What was paid while there is no mark."""
-        if not mark_raw:
-            return self.paid_raw
-        return self.quantity_raw * mark_raw * (self.instrument.unit // 2) - self.cost_raw + self.paid_raw
+        """What it adds to the portfolio at a mark (twice the price)."""
+        return value_at(mark_raw, self.instrument, self.quantity_raw, self.cost_raw, self.paid_raw)
 
     def saw(self, low_raw: int, high_raw: int) -> tuple[int, int]:
         """(lowest, highest) mark since its last fill, after a time between these two; zeros where none was seen."""

@@ -475,10 +475,7 @@ class Position:
 
     @property
     def value_raw(self) -> int:
-        """As `Book.market_value_raw`."""
-        if not self.mark_raw:
-            return self.paid_raw
-        return self.quantity_raw * self.mark_raw * (self.instrument.unit // 2) - self.cost_raw + self.paid_raw
+        return value_at(self.mark_raw, self.instrument, self.quantity_raw, self.cost_raw, self.paid_raw)
 
     @property
     def market_value(self) -> Decimal:
@@ -563,6 +560,14 @@ class Position:
 
     def _headline(self) -> str:
         return f"{self.symbol} {self.quantity} at {short(self.avg_price)}" if self else f"{self.symbol} flat"
+
+
+def value_at(mark_raw: int, instrument: Instrument, quantity_raw: int, cost_raw: int, paid_raw: int) -> int:
+    """What a position adds to the portfolio at a mark (twice the price): its value, or its gain where it was not paid
+    for. What was paid while there is no mark."""
+    if not mark_raw:
+        return paid_raw
+    return quantity_raw * mark_raw * (instrument.unit // 2) - cost_raw + paid_raw
 
 
 def average(instrument: Instrument, value_raw: int, quantity_raw: int) -> int:

@@ -149,8 +149,7 @@ class Driver:
                 continue
             self._hand_out(code, quote)
             if self.turns.now or not self._due_ns:  # somebody goes on at once, or asked for something
-                self.turns.run()
-                self._look_ahead()
+                self._go_on()
 
     def _quote(self, code: int, ts: int, bid: int, ask: int, last: int, mid: float, made: Tick | None) -> Tick | None:
         """Takes a plain row by itself and gives its quote; None where it must be taken in full."""
@@ -188,8 +187,7 @@ class Driver:
                 return
             if not self._is_alone(subscription):
                 continue
-            self.turns.run()
-            self._look_ahead()
+            self._go_on()
             if not self._is_alone(subscription):
                 continue
             self._asked, due_ns = False, self._due_ns
@@ -200,8 +198,7 @@ class Driver:
                     self.turns.turn()  # callbacks; the strategy's tick comes next, and then what they have asked for
                     if not self._is_alone(subscription):
                         break
-                    self.turns.run()
-                    self._look_ahead()
+                    self._go_on()
                     if not self._is_alone(subscription):
                         break
                     due_ns = self._due_ns
@@ -237,8 +234,7 @@ class Driver:
                     if self._asked:
                         if not self._is_alone(subscription):
                             break
-                        self.turns.run()
-                        self._look_ahead()
+                        self._go_on()
                         if not self._is_alone(subscription):
                             break
                         self._asked, due_ns = False, self._due_ns
@@ -264,8 +260,7 @@ class Driver:
     def _take_row(self) -> None:
         """The row that comes now, in full, and all that follows from it."""
         self._take_in_full()
-        self.turns.run()
-        self._look_ahead()
+        self._go_on()
 
     def _take_in_full(self) -> None:
         """The row that comes now, as a live engine takes a tick."""
@@ -280,6 +275,11 @@ class Driver:
         code = rows.code(row)
         if self._markets[code] is None:
             self._markets[code] = self.account.markets.get(tick.symbol)
+
+    def _go_on(self) -> None:
+        """All that can go on now does, and may have changed until when nothing is due."""
+        self.turns.run()
+        self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Until when nothing is due."""

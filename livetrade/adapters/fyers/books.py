@@ -21,7 +21,7 @@ class Books:
     """odd: hears of rows that make no sense; they are left out. left_out: how many there were of the orders that were
     read last. use: what its calls count as. Every call raises `BrokerError`."""
 
-    def __init__(self, api: OrderApi, odd: Callable[[str], None], use: Use = Use.LOOK) -> None:
+    def __init__(self, api: OrderApi, odd: Callable[[str], None], use: Use) -> None:
         self._api = api
         self._odd = odd
         self._use = use
