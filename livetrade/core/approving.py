@@ -26,7 +26,7 @@ from livetrade.core.limits import (
     reckoned_at,
 )
 from livetrade.core.numbers import money, money_raw
-from livetrade.core.quotes import touch
+from livetrade.core.quotes import touched_at
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees, FeeSchedule, charge
 from livetrade.core.state import SECOND_NS, Market, State
@@ -123,8 +123,7 @@ class Approving(State):
             yield Check(term.kind.value.lower(), None, shown, reason)
 
     def _situation(self, order: Order, market: Market, instead_of: Order | None, parts: Sequence[int]) -> Situation:
-        met = touch(market.quote, order.side)
-        price = met[0] if met else 0
+        price = touched_at(market.quote, order.side)
         same_side = sum([rival.working_raw for rival in self._rivals(order, market, instead_of)])
         limits, symbol = self.limits, order.instrument.symbol
         return Situation(

@@ -8,7 +8,7 @@ from livetrade.core.instruments import Instrument
 from livetrade.core.kinds import InstrumentKind, OrderSide, OrderStatus, OrderType, PriceSource, Source, TimeInForce
 from livetrade.core.ledger import Book
 from livetrade.core.protecting import Protecting
-from livetrade.core.quotes import touch
+from livetrade.core.quotes import touched_at
 from livetrade.core.records import replaced
 from livetrade.core.schedules import charge
 from livetrade.core.state import SECOND_NS, Market
@@ -145,9 +145,8 @@ def _quoted(order: Order, market: Market) -> tuple[int, int]:
     """What a fill is held against: the price on its order's side, of now where the order had to wait, and how wide the
     quote is now; 0 where it is unknown."""
     quote = market.quote
-    met = touch(quote, order.side)
     waits = order.order_type is not OrderType.MARKET and order.time_in_force is not TimeInForce.IOC
-    reference = (met[0] if met else 0) if waits else order.reference_raw
+    reference = touched_at(quote, order.side) if waits else order.reference_raw
     spread = quote.ask_raw - quote.bid_raw if quote is not None and quote.bid_raw and quote.ask_raw else 0
     return reference, spread
 

@@ -6,6 +6,7 @@ from livetrade.core import events as ev
 from livetrade.core.kinds import OrderSide, PriceSource
 from livetrade.core.limits import Check, Denied, instrument_denied
 from livetrade.core.ordering import Ordering, duplicate, order_of
+from livetrade.core.quotes import touched_at
 from livetrade.core.records import record, replaced
 from livetrade.core.schedules import FeeSchedule, charge
 from livetrade.core.slices import slices_of
@@ -59,7 +60,7 @@ class Examining(Ordering):
         now, self.ts = self.ts, max(ts, self.ts)
         try:
             market = self.markets.get(command.instrument.symbol) or Market(command.instrument)
-            order = order_of(command, self.ts, self._reference(market, command.side))
+            order = order_of(command, self.ts, touched_at(market.quote, command.side))
             return self._examined(order, market, sliced=command.sliced)
         finally:
             self.ts = now

@@ -11,9 +11,9 @@ from heapq import heappush
 from livetrade.core import events as ev
 from livetrade.core.approving import Approving, MarginRule
 from livetrade.core.instruments import Instrument
-from livetrade.core.kinds import OrderSide, OrderStatus
+from livetrade.core.kinds import OrderStatus
 from livetrade.core.limits import Approved, Denied, Limits, instrument_denied
-from livetrade.core.quotes import touch
+from livetrade.core.quotes import touched_at
 from livetrade.core.records import replaced
 from livetrade.core.schedules import Fees
 from livetrade.core.slices import child_id, slices_of
@@ -91,7 +91,8 @@ class Ordering(Approving):
         return base36(ts, 12) + base36(len(self.orders), 4)
 
     def _on_submit(self, command: ev.SubmitOrder) -> None:
-        order = order_of(command, self.ts, self._reference(self.markets.get(command.instrument.symbol), command.side))
+        traded = self.markets.get(command.instrument.symbol)
+        order = order_of(command, self.ts, touched_at(traded.quote if traded else None, command.side))
         known = self.order(order.client_order_id)
         if known is not None:
             if known.terms != order.terms:
@@ -139,12 +140,6 @@ class Ordering(Approving):
             self._emit(ev.OrderDenied(self.ts, replaced(order, status=OrderStatus.DENIED, reason=verdict.reason)))
         else:
             self._send(verdict)
-
-    @staticmethod
-    def _reference(market: Market | None, side: OrderSide) -> int:
-        """The price on an order's side now; 0 while unknown."""
-        met = touch(market.quote, side) if market is not None else None
-        return met[0] if met else 0
 
     def _send(self, approved: Approved) -> None:
         order = replaced(

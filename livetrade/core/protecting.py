@@ -15,6 +15,7 @@ from livetrade.core.ledger import Book, BookKey
 from livetrade.core.limits import settle_it
 from livetrade.core.numbers import EXACT
 from livetrade.core.ordering import base36
+from livetrade.core.quotes import touched_at
 from livetrade.core.records import replaced
 from livetrade.core.slices import slices_of
 from livetrade.core.state import ENDED, SECOND_NS, Market
@@ -315,7 +316,7 @@ class Protecting(Examining):
             created_ns=self.ts,
             updated_ns=self.ts,
             requested_ns=self.ts,
-            reference_raw=self._reference(market, side),
+            reference_raw=touched_at(market.quote, side),
         )
 
     def _submit_part(self, order: Order, quantity_raw: int, market: Market) -> None:

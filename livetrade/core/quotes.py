@@ -126,3 +126,9 @@ def touch(quote: Tick | None, side: OrderSide) -> tuple[int, PriceSource] | None
             return (quote.ask_raw, PriceSource.ASK) if quote.ask_raw else None
         return (quote.bid_raw, PriceSource.BID) if quote.bid_raw else None
     return quote.last_raw, PriceSource.LAST
+
+
+def touched_at(quote: Tick | None, side: OrderSide) -> int:
+    """The price that `touch` meets; 0 while there is none."""
+    met = touch(quote, side)
+    return met[0] if met else 0
